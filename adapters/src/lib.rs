@@ -1,0 +1,38 @@
+//! The brokers: one trait, several systems behind it. An adapter runs a plan and returns the history; it never judges.
+
+use futures::future::BoxFuture;
+use onceness_reference::features::Features;
+use onceness_reference::history::History;
+use onceness_reference::plan::Plan;
+
+pub mod transport;
+
+pub use transport::TargetError;
+
+/// A system under test, and a way to drive it.
+pub trait Adapter: Send + Sync {
+    /// What it is, for people: target, client and broker version as far as known.
+    fn describe(&self) -> String;
+
+    /// What plans for it may ask.
+    fn features(&self) -> Features;
+
+    /// Makes room for that many cases at once (topics in bulk); each [`Adapter::run`] takes one room, and makes its own
+    /// if none is left.
+    ///
+    /// # Errors
+    /// As [`Adapter::run`].
+    fn prepare(&self, cases: usize) -> BoxFuture<'_, Result<(), TargetError>>;
+
+    /// Runs one plan in a namespace of its own and returns what was seen.
+    ///
+    /// # Errors
+    /// When the target cannot be reached or does not answer; what a broker answers is never an error.
+    fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>>;
+
+    /// Removes whatever the cases left on the target. Called at the end, also after an interrupt or an error.
+    ///
+    /// # Errors
+    /// As [`Adapter::run`].
+    fn clean(&self) -> BoxFuture<'_, Result<(), TargetError>>;
+}

@@ -1,0 +1,60 @@
+//! How requests reach a broker: the seam between the test client and the systems under test.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use onceness_reference::ids::ClientId;
+use onceness_reference::protocol::{Answer, Request};
+
+/// The way to a broker, for one case: its partitions, groups and transactional ids are the case's own.
+pub trait Transport: Sync {
+    /// Sends a request and waits for its answer. Requests on one lane are sent and answered in order.
+    fn call(
+        &self,
+        lane: Lane,
+        request: &Request,
+    ) -> impl Future<Output = Result<Answer, TargetError>> + Send;
+
+    /// Gives up a lane without a word, as the connections of a crashed client end.
+    fn cut(&self, lane: Lane);
+
+    /// Waits before the given retry (1, 2, …) of a request that was refused for the moment. False when the patience for
+    /// one request is spent.
+    fn back_off(&self, retry: u32) -> impl Future<Output = bool> + Send;
+
+    /// Kills the broker and starts it again on the same data. False if this target cannot.
+    fn restart(&self) -> impl Future<Output = bool> + Send;
+
+    /// Runs the steps of a round so that they overlap.
+    fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) -> impl Future<Output = ()> + Send;
+}
+
+/// Which connection a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// A client's own.
+    Client(ClientId),
+    /// One for a request that the network held back, so that others can overtake it. Numbered.
+    Held(u32),
+    /// The rig's, for the epilogue.
+    Rig,
+}
+
+/// A target did not answer as one does: unreachable, closed, silent, garbled. Never an accusation; the call's outcome is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetError {
+    /// Where.
+    pub address: String,
+    /// What was asked.
+    pub request: String,
+    /// What went wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}: {}", self.request, self.address, self.reason)
+    }
+}
+
+impl std::error::Error for TargetError {}

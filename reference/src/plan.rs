@@ -1,0 +1,317 @@
+//! A plan: what will be tried. It holds no offset, epoch or sequence, for only a broker can know those.
+//!
+//! A plan is rounds of steps: the steps of one round overlap in time, rounds do not. So concurrency is data, and
+//! shrinks like any other. A plan is stored as itself (JSON), never as the seed that it once came from.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, GroupId, Key, Partition, StepId, Tag, TxnId};
+
+/// The version of the plan format that this crate writes, and the only one it reads.
+pub const PLAN_VERSION: u32 = 1;
+
+/// No fate holds a request for more rounds than this.
+pub const HELD_ROUNDS_MAX: u8 = 8;
+
+/// Kafka's clients keep at most this many batches in flight per connection, and brokers remember as many (KIP-98).
+pub const BATCHES_IN_FLIGHT_MAX: usize = 5;
+
+/// What will be tried: clients, and rounds of their steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The format: [`PLAN_VERSION`].
+    pub version: u32,
+    /// Decides how overlapping requests interleave where the rig can decide it (the in-memory broker).
+    pub schedule: u64,
+    /// How many partitions the case's topic has.
+    pub partitions: u8,
+    /// Who takes part.
+    pub clients: Vec<Client>,
+    /// What they do, round by round.
+    pub rounds: Vec<Round>,
+}
+
+/// One client: an application instance with a producer, a consumer or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Its number, unique in the plan.
+    pub id: ClientId,
+    /// How it produces, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// How it consumes, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<Consumer>,
+}
+
+/// The four deliveries of a producer. The retry rules are the client's: at-most-once never resends, at-least-once
+/// resends as a new record, idempotent and transactional resend the same sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Delivery {
+    /// No acknowledgement (`acks=0`), no retry.
+    AtMostOnce,
+    /// `acks=all` and resending, without a producer id.
+    AtLeastOnce,
+    /// Producer id and sequence numbers, outside transactions.
+    Idempotent,
+    /// Inside transactions of this transactional id.
+    Transactional {
+        /// The transactional id.
+        txn: TxnId,
+        /// Which transaction protocol the client speaks.
+        protocol: Protocol,
+    },
+}
+
+/// The transaction protocol, before and since KIP-890 part 2 (`transaction.version` 1 and 2).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Partitions are added by the client; the epoch stays from one transaction to the next.
+    Tv1,
+    /// Partitions are added by the first write; every end of a transaction bumps the epoch.
+    Tv2,
+}
+
+/// How a client consumes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consumer {
+    /// The group whose positions it reads and saves.
+    pub group: GroupId,
+    /// Whether it joins the group as its (one, static) member, and so can be fenced by a successor, or only uses its offsets.
+    pub member: bool,
+    /// The partitions that it reads.
+    pub inputs: Vec<Partition>,
+    /// What it may see.
+    pub isolation: Isolation,
+    /// When it saves its position.
+    pub saving: Saving,
+}
+
+/// `isolation.level` of a consumer (KIP-98).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Everything in the log.
+    ReadUncommitted,
+    /// Only what is not part of an open or aborted transaction.
+    ReadCommitted,
+}
+
+/// When a consumer saves its position: the three consumer semantics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Saving {
+    /// Save, then process: at most once.
+    BeforeProcessing,
+    /// Process, then save: at least once.
+    AfterProcessing,
+    /// In the transaction that holds the output: exactly once.
+    InTransaction,
+}
+
+/// Steps that overlap in time, after the faults that open the round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Round {
+    /// What befalls the broker before the steps begin, while nothing but held requests is on its way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// At most one step of each client.
+    pub steps: Vec<Step>,
+}
+
+/// What befalls the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Killed (as by `kill -9`) and started again on the same data.
+    Restart,
+}
+
+/// One operation of one client, and what befalls its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its number, unique in the plan.
+    pub id: StepId,
+    /// Who does it.
+    pub client: ClientId,
+    /// What is asked.
+    pub op: Op,
+    /// What befalls the request that carries out the operation (of a send: its first batch).
+    #[serde(default, skip_serializing_if = "Fate::is_delivered")]
+    pub fate: Fate,
+    /// What befalls the request that prepares it, if there is one: adding a partition or a group to a transaction (TV1).
+    #[serde(default, skip_serializing_if = "Fate::is_delivered")]
+    pub preparation: Fate,
+    /// The client crashes at this request, after it left and before its answer came. It never retries it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crash: bool,
+}
+
+/// What a client may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// Start: get a producer session (which fences predecessors of the same transactional id), join the group, read
+    /// the saved position.
+    Open,
+    /// Produce batches to a partition, all in flight together, in this order.
+    Send {
+        /// Where to.
+        partition: Partition,
+        /// One to five batches of one or more records.
+        batches: Vec<Vec<NewRecord>>,
+    },
+    /// Begin a transaction. Sends nothing.
+    Begin,
+    /// Commit the transaction.
+    Commit,
+    /// Abort the transaction. The client's read position must be rewound before it polls again.
+    Abort,
+    /// Read on from the position, in every input.
+    Poll {
+        /// At most this many records, over all inputs.
+        max: u8,
+    },
+    /// Hand over what was polled to the application. A client that saves first processes only what it saved.
+    Process,
+    /// Save the position: what was polled (saving first) or what was processed.
+    Save,
+    /// Save, inside the transaction, the position after what was forwarded.
+    SaveInTransaction,
+    /// Produce, inside the transaction, one output record for each record polled and not yet forwarded.
+    Forward {
+        /// Where to. Never an input of the same client.
+        to: Partition,
+        /// The outputs are tagged `tag`, `tag + 1`, … in input order.
+        tag: Tag,
+        /// At most this many.
+        limit: u8,
+    },
+    /// Go back to the saved position, and forget what was polled.
+    Rewind,
+    /// Die: forget everything, tell nobody.
+    Crash,
+    /// End in good order: abort what is open, forget the session.
+    Close,
+}
+
+/// One record to be produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRecord {
+    /// Its identity.
+    pub tag: Tag,
+    /// What it is an upsert of.
+    pub key: Key,
+}
+
+/// What befalls a request on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fate {
+    /// Nothing: it arrives, and so does its answer.
+    #[default]
+    Delivered,
+    /// It never arrives. The client notices a timeout.
+    RequestLost,
+    /// It arrives, its answer does not. The client notices a timeout.
+    ReplyLost,
+    /// It arrives twice. The client sees the first answer.
+    Repeated,
+    /// The network keeps it. The client notices a timeout; the request arrives as late as this.
+    Held {
+        /// How many rounds later it arrives, overlapping the steps of that round. At the latest before the final reads.
+        rounds: u8,
+    },
+}
+
+impl Fate {
+    /// Whether nothing befalls the request.
+    pub fn is_delivered(&self) -> bool {
+        *self == Fate::Delivered
+    }
+}
+
+impl Plan {
+    /// All steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.rounds.iter().flat_map(|round| &round.steps)
+    }
+
+    /// The client of that number.
+    pub fn client(&self, id: ClientId) -> Option<&Client> {
+        self.clients.iter().find(|client| client.id == id)
+    }
+
+    /// The transactional ids that appear, in order.
+    pub fn txns(&self) -> BTreeSet<TxnId> {
+        self.clients.iter().filter_map(Client::txn).collect()
+    }
+
+    /// The groups that appear, each with whether it has members and the partitions that any of its clients reads.
+    pub fn groups(&self) -> BTreeSet<GroupId> {
+        (self.clients.iter())
+            .filter_map(|client| client.consumer.as_ref())
+            .map(|consumer| consumer.group)
+            .collect()
+    }
+
+    /// What size means when plans shrink: steps, faults and fates.
+    pub fn size(&self) -> usize {
+        let faults: usize = self.rounds.iter().map(|round| round.faults.len()).sum();
+        faults + self.steps().count()
+    }
+}
+
+impl Client {
+    /// Its transactional id, if it is a transactional producer.
+    pub fn txn(&self) -> Option<TxnId> {
+        match self.delivery {
+            Some(Delivery::Transactional { txn, .. }) => Some(txn),
+            _ => None,
+        }
+    }
+
+    /// The transaction protocol that it speaks, if it is a transactional producer.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self.delivery {
+            Some(Delivery::Transactional { protocol, .. }) => Some(protocol),
+            _ => None,
+        }
+    }
+}
+
+/// Why something is not a plan, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanFault {
+    /// The step, where one is to blame.
+    pub step: Option<StepId>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for PlanFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some(step) => write!(f, "step {step}: {}", self.reason),
+            None => write!(f, "{}", self.reason),
+        }
+    }
+}
+
+impl std::error::Error for PlanFault {}

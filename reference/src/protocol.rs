@@ -1,0 +1,221 @@
+//! The requests of the Kafka protocol that this suite speaks, as small enums: what a client asks and a broker answers.
+//!
+//! One broker-side effect, one request: where Kafka batches (many partitions in one request), these ask for one. The
+//! model answers them in process; the wire transport puts them into frames.
+
+use crate::code::Code;
+use crate::history::Record;
+use crate::ids::{GroupId, Offset, Partition, TxnId};
+use crate::plan::{Isolation, Protocol};
+
+/// A producer session: producer id and epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Session {
+    /// The producer id.
+    pub producer: i64,
+    /// The epoch; a higher one fences all lower ones.
+    pub epoch: i16,
+}
+
+/// A group membership: what a member shows so that the coordinator can tell it from a successor (KIP-447, KIP-345).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The group's generation.
+    pub generation: i32,
+    /// The member id that the coordinator gave out.
+    pub id: String,
+}
+
+/// A batch on its way to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The producer's session; none for a producer without id.
+    pub session: Option<Session>,
+    /// The sequence number of the first record; -1 without a session.
+    pub first_sequence: i32,
+    /// The records, one at least.
+    pub records: Vec<Record>,
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All of it is visible.
+    Commit,
+    /// None of it is.
+    Abort,
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// InitProducerId: a fresh id, or the next epoch of the transactional id's.
+    InitProducer {
+        /// The transactional id, if any.
+        txn: Option<TxnId>,
+    },
+    /// AddPartitionsToTxn (TV1 only).
+    AddPartition {
+        /// The transactional id.
+        txn: TxnId,
+        /// Who asks.
+        session: Session,
+        /// What is added.
+        partition: Partition,
+    },
+    /// AddOffsetsToTxn (TV1 only).
+    AddGroup {
+        /// The transactional id.
+        txn: TxnId,
+        /// Who asks.
+        session: Session,
+        /// What is added.
+        group: GroupId,
+    },
+    /// Produce, of one batch to one partition.
+    Produce {
+        /// Where to.
+        partition: Partition,
+        /// What.
+        batch: Batch,
+        /// `acks=all` if set, else `acks=0`: no answer is sent.
+        acks: bool,
+        /// The transaction that the batch belongs to, and the protocol of its client. TV2 adds the partition implicitly.
+        txn: Option<(TxnId, Protocol)>,
+    },
+    /// EndTxn.
+    EndTxn {
+        /// The transactional id.
+        txn: TxnId,
+        /// Who asks.
+        session: Session,
+        /// How it ends.
+        ending: Ending,
+        /// The client's protocol. TV2 bumps the epoch.
+        protocol: Protocol,
+    },
+    /// TxnOffsetCommit.
+    SaveInTxn {
+        /// The transactional id.
+        txn: TxnId,
+        /// Who asks.
+        session: Session,
+        /// The client's protocol. TV2 adds the group implicitly.
+        protocol: Protocol,
+        /// Whose positions.
+        group: GroupId,
+        /// The membership, if the client is a member.
+        member: Option<Member>,
+        /// The positions.
+        positions: Vec<(Partition, Offset)>,
+    },
+    /// OffsetCommit.
+    Save {
+        /// Whose positions.
+        group: GroupId,
+        /// The membership, if the client is a member.
+        member: Option<Member>,
+        /// The positions.
+        positions: Vec<(Partition, Offset)>,
+    },
+    /// OffsetFetch, of stable offsets only (`require_stable`, KIP-447).
+    Positions {
+        /// Whose.
+        group: GroupId,
+        /// Where.
+        partitions: Vec<Partition>,
+    },
+    /// JoinGroup and SyncGroup as the group's one static member: it replaces and fences its predecessor.
+    Join {
+        /// Which group.
+        group: GroupId,
+    },
+    /// Fetch, of one partition.
+    Fetch {
+        /// Where.
+        partition: Partition,
+        /// From which offset on.
+        offset: Offset,
+        /// What the reader may see.
+        isolation: Isolation,
+    },
+}
+
+/// What a broker answers when it does what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// To [`Request::InitProducer`].
+    Producer(Session),
+    /// To [`Request::Produce`]. The offset may be withheld (-1 on the wire).
+    Appended(Option<Offset>),
+    /// To [`Request::EndTxn`]: the session to go on with (TV2 tells a new one).
+    Ended(Session),
+    /// To [`Request::Positions`], in the order asked.
+    Positions(Vec<(Partition, Option<Offset>)>),
+    /// To [`Request::Join`].
+    Joined(Member),
+    /// To [`Request::Fetch`].
+    Fetched(FetchReply),
+    /// To all others, and to a produce with `acks=0` (the frame was sent; nothing is known).
+    Done,
+}
+
+/// What a fetch returns. The reader filters what was aborted, as every Kafka consumer does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchReply {
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// The last stable offset; -1 where the broker did not tell.
+    pub last_stable: Offset,
+    /// Aborted transactions that overlap what is returned: producer id and first offset. Empty unless read_committed.
+    pub aborted: Vec<(i64, Offset)>,
+    /// The batches, in log order; the first may begin below the offset asked for.
+    pub batches: Vec<LogBatch>,
+}
+
+/// A batch as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogBatch {
+    /// The offset of its first record.
+    pub base: Offset,
+    /// The offset of its last record.
+    pub last: Offset,
+    /// Who wrote it, if a producer with an id.
+    pub session: Option<Session>,
+    /// The sequence number of the first record; -1 without a session.
+    pub first_sequence: i32,
+    /// Whether it belongs to a transaction.
+    pub transactional: bool,
+    /// What is in it.
+    pub body: Body,
+}
+
+/// What is in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Records with their offsets. None: bytes that no client of this case produced.
+    Records(Vec<(Offset, Option<Record>)>),
+    /// The end of its producer's transaction in this partition.
+    Marker(Ending),
+}
+
+/// What comes back when something comes back: a response, or an error code.
+pub type Answer = Result<Response, Code>;
+
+impl Request {
+    /// The name that Kafka gives the request.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::InitProducer { .. } => "InitProducerId",
+            Request::AddPartition { .. } => "AddPartitionsToTxn",
+            Request::AddGroup { .. } => "AddOffsetsToTxn",
+            Request::Produce { .. } => "Produce",
+            Request::EndTxn { .. } => "EndTxn",
+            Request::SaveInTxn { .. } => "TxnOffsetCommit",
+            Request::Save { .. } => "OffsetCommit",
+            Request::Positions { .. } => "OffsetFetch",
+            Request::Join { .. } => "JoinGroup",
+            Request::Fetch { .. } => "Fetch",
+        }
+    }
+}

@@ -1,11 +1,21 @@
 //! The ideal log: the words that the whole suite speaks, and the model of a broker that keeps its promises.
 //!
 //! Nothing here does I/O, reads a clock or starts a thread. In reading order: [`ids`], [`plan`] (what will be tried),
-//! [`history`] (what was seen), [`protocol`] (what clients ask and brokers answer), [`features`].
+//! [`wellformed`] (which plans mean something), [`history`] (what was seen), [`text`] (both as files), [`protocol`] (what
+//! clients ask and brokers answer), [`broker`] (the model), [`rules`] and [`defects`] (how brokers differ, rightly and
+//! wrongly), [`profile`] and [`generate`] (from a seed to a plan), [`smaller`] (how plans shrink).
 
+pub mod broker;
 pub mod code;
+pub mod defects;
 pub mod features;
+pub mod generate;
 pub mod history;
 pub mod ids;
 pub mod plan;
+pub mod profile;
 pub mod protocol;
+pub mod rules;
+pub mod smaller;
+pub mod text;
+pub mod wellformed;

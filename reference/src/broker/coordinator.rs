@@ -1,0 +1,328 @@
+//! The transaction coordinator: who may write under a transactional id, what belongs to the open transaction, and how it
+//! ends. The tables are those of `TransactionCoordinator` and `TransactionMetadata` for TV1 and TV2 (KIP-98, KIP-360,
+//! KIP-890).
+
+use crate::code::Code;
+use crate::ids::{GroupId, Partition, TxnId};
+use crate::plan::Protocol;
+use crate::protocol::{Ending, Session};
+use crate::rules::Rules;
+
+use super::Ended;
+
+/// What a transaction touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Partition(Partition),
+    Group(GroupId),
+}
+
+/// A marker to be written: the transaction's outcome at one place. Without a place, only the completion is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marker {
+    pub(super) txn: TxnId,
+    pub(super) session: Session,
+    pub(super) ending: Ending,
+    pub(super) place: Option<Place>,
+}
+
+/// The coordinator's durable state.
+#[derive(Debug, Default)]
+pub(super) struct Coordinator {
+    txns: Vec<Option<Txn>>,
+    producers: i64,
+}
+
+#[derive(Debug)]
+struct Txn {
+    session: Session,
+    /// What the epoch of the client was before it ran out and the producer id changed.
+    previous: Option<Session>,
+    /// The session that takes over at completion, when the epoch ran out.
+    next: Option<Session>,
+    state: State,
+    places: Vec<Place>,
+    markers_left: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Empty,
+    Ongoing,
+    Prepare(Ending),
+    Complete(Ending),
+}
+
+impl Coordinator {
+    /// A producer id that was never given before.
+    pub(super) fn fresh(&mut self) -> Session {
+        self.producers += 1;
+        Session {
+            producer: self.producers,
+            epoch: 0,
+        }
+    }
+
+    /// InitProducerId of a transactional id. An open transaction is aborted first: then the markers are returned, and
+    /// the client must ask again.
+    pub(super) fn init(&mut self, rules: &Rules, id: TxnId) -> Result<Session, Vec<Marker>> {
+        let fresh = self.fresh();
+        let txn = self.txn_or_new(id, fresh);
+        match txn.state {
+            State::Prepare(_) => Err(Vec::new()),
+            State::Ongoing if !rules.adopts_transactions => {
+                // The bumped epoch is never shown to a client; it fences the predecessor.
+                let mut fencing = txn.session;
+                fencing.epoch = fencing.epoch.saturating_add(rules.fencing_bump);
+                txn.session = fencing;
+                Err(txn.prepare(rules, id, Ending::Abort, fencing))
+            }
+            State::Ongoing => {
+                txn.session.epoch += 1;
+                Ok(txn.session)
+            }
+            State::Empty | State::Complete(_) => {
+                txn.state = State::Empty;
+                txn.next = None;
+                if txn.session.epoch >= rules.epoch_max {
+                    txn.previous = Some(txn.session);
+                    txn.session = fresh;
+                } else {
+                    txn.session.epoch += 1;
+                }
+                Ok(txn.session)
+            }
+        }
+    }
+
+    /// AddPartitionsToTxn, AddOffsetsToTxn, or the implicit form of TV2.
+    pub(super) fn add(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        session: Session,
+        place: Place,
+    ) -> Result<(), Code> {
+        let txn = self.check(rules, id, session)?;
+        if matches!(txn.state, State::Prepare(_)) {
+            return Err(Code::CONCURRENT_TRANSACTIONS);
+        }
+        if txn.state != State::Ongoing {
+            txn.state = State::Ongoing;
+            txn.places.clear();
+        }
+        if !txn.places.contains(&place) {
+            txn.places.push(place);
+        }
+        Ok(())
+    }
+
+    /// Whether the place belongs to the open transaction of that session: the verification that leaders ask for
+    /// (KIP-890 part 1), and the group coordinator for its part.
+    pub(super) fn check_open(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        session: Session,
+        place: Place,
+    ) -> Result<(), Code> {
+        let txn = self.check(rules, id, session)?;
+        match txn.state {
+            State::Prepare(_) => Err(Code::CONCURRENT_TRANSACTIONS),
+            State::Ongoing if txn.places.contains(&place) => Ok(()),
+            _ => Err(Code::INVALID_TXN_STATE),
+        }
+    }
+
+    /// EndTxn.
+    pub(super) fn end(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        session: Session,
+        ending: Ending,
+        protocol: Protocol,
+    ) -> Result<Ended, Code> {
+        let fresh = self.fresh();
+        let txn = self.txn(id)?;
+        if rules.accepts_late_end && txn.accepts_late(session) {
+            return Ok(txn.end(rules, id, ending, txn.session));
+        }
+        match protocol {
+            Protocol::Tv1 => txn.end_tv1(rules, id, session, ending),
+            Protocol::Tv2 => txn.end_tv2(rules, id, session, ending, fresh),
+        }
+    }
+
+    /// One marker of that transaction was written; with the last one the transaction is complete.
+    pub(super) fn marked(&mut self, id: TxnId) {
+        let Ok(txn) = self.txn(id) else { return };
+        txn.markers_left = txn.markers_left.saturating_sub(1);
+        if let (0, State::Prepare(ending)) = (txn.markers_left, txn.state) {
+            txn.state = State::Complete(ending);
+            txn.places.clear();
+            if let Some(next) = txn.next.take() {
+                txn.session = next;
+            }
+        }
+    }
+
+    fn check(&mut self, rules: &Rules, id: TxnId, session: Session) -> Result<&mut Txn, Code> {
+        let txn = self.txn(id)?;
+        if txn.session.producer != session.producer {
+            return Err(Code::INVALID_PRODUCER_ID_MAPPING);
+        }
+        let stale = session.epoch < txn.session.epoch;
+        if session.epoch != txn.session.epoch && !(stale && rules.accepts_stale_epochs) {
+            return Err(Code::PRODUCER_FENCED);
+        }
+        Ok(txn)
+    }
+
+    fn txn(&mut self, id: TxnId) -> Result<&mut Txn, Code> {
+        let txn = self.txns.get_mut(usize::from(id.0));
+        (txn.and_then(Option::as_mut)).ok_or(Code::INVALID_PRODUCER_ID_MAPPING)
+    }
+
+    fn txn_or_new(&mut self, id: TxnId, fresh: Session) -> &mut Txn {
+        let place = usize::from(id.0);
+        if self.txns.len() <= place {
+            self.txns.resize_with(place + 1, || None);
+        }
+        self.txns[place].get_or_insert_with(|| Txn {
+            session: Session { epoch: -1, ..fresh },
+            previous: None,
+            next: None,
+            state: State::Empty,
+            places: Vec::new(),
+            markers_left: 0,
+        })
+    }
+}
+
+impl Txn {
+    /// TV1: judged by the state alone, so a late EndTxn of one transaction ends the next one (KAFKA-17754).
+    fn end_tv1(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        session: Session,
+        ending: Ending,
+    ) -> Result<Ended, Code> {
+        if session.producer != self.session.producer {
+            return Err(Code::INVALID_PRODUCER_ID_MAPPING);
+        }
+        let stale = session.epoch < self.session.epoch;
+        if session.epoch != self.session.epoch && !(stale && rules.accepts_stale_epochs) {
+            return Err(Code::PRODUCER_FENCED);
+        }
+        match self.state {
+            State::Empty => Err(Code::INVALID_TXN_STATE),
+            State::Ongoing => Ok(self.end(rules, id, ending, self.session)),
+            State::Prepare(under_way) if under_way == ending => Err(Code::CONCURRENT_TRANSACTIONS),
+            State::Complete(done) if done == ending => Ok(self.unchanged()),
+            State::Prepare(_) | State::Complete(_) => Err(Code::INVALID_TXN_STATE),
+        }
+    }
+
+    /// TV2: every end bumps the epoch, so a retry is told by an epoch one behind, and anything older is refused.
+    fn end_tv2(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        session: Session,
+        ending: Ending,
+        fresh: Session,
+    ) -> Result<Ended, Code> {
+        let retry = self.is_retry_of(session);
+        if session.producer != self.session.producer && !retry {
+            return Err(Code::INVALID_PRODUCER_ID_MAPPING);
+        }
+        let current = session == self.session;
+        let stale = rules.accepts_stale_epochs && session.epoch < self.session.epoch;
+        match (self.state, ending) {
+            (State::Ongoing, _) if current || stale => {
+                let bumped = self.bump(rules, fresh);
+                Ok(self.end(rules, id, ending, bumped))
+            }
+            // Aborting nothing is allowed: a client that does not know its state may make sure.
+            (State::Empty | State::Complete(_), Ending::Abort) if current => {
+                let bumped = self.bump(rules, fresh);
+                Ok(self.end(rules, id, ending, bumped))
+            }
+            (State::Empty | State::Complete(_), Ending::Commit) if current => {
+                Err(Code::INVALID_TXN_STATE)
+            }
+            (State::Prepare(under_way), _) if retry && under_way == ending => {
+                Err(Code::CONCURRENT_TRANSACTIONS)
+            }
+            (State::Complete(done), _) if retry && done == ending => Ok(self.unchanged()),
+            (State::Prepare(_) | State::Complete(_), _) if retry => Err(Code::INVALID_TXN_STATE),
+            _ => Err(Code::PRODUCER_FENCED),
+        }
+    }
+
+    /// Whether the session is the one that the last EndTxn of TV2 was asked with.
+    fn is_retry_of(&self, session: Session) -> bool {
+        let one_behind = session.producer == self.session.producer
+            && i32::from(session.epoch) + 1 == i32::from(self.session.epoch);
+        one_behind || (self.previous == Some(session) && self.session.epoch == 0)
+    }
+
+    fn accepts_late(&self, session: Session) -> bool {
+        self.state == State::Ongoing
+            && session.producer == self.session.producer
+            && session.epoch < self.session.epoch
+    }
+
+    /// The session that goes on after this end. When the epoch runs out a new producer id takes over.
+    fn bump(&mut self, rules: &Rules, fresh: Session) -> Session {
+        if self.session.epoch >= rules.epoch_max {
+            self.previous = Some(self.session);
+            self.next = Some(fresh);
+        }
+        self.session.epoch += 1;
+        self.session
+    }
+
+    fn end(&mut self, rules: &Rules, id: TxnId, ending: Ending, marker: Session) -> Ended {
+        let session = self.next.unwrap_or(self.session);
+        Ended {
+            markers: self.prepare(rules, id, ending, marker),
+            session,
+        }
+    }
+
+    fn unchanged(&self) -> Ended {
+        Ended {
+            session: self.session,
+            markers: Vec::new(),
+        }
+    }
+
+    /// From here on the outcome cannot flip.
+    fn prepare(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        ending: Ending,
+        marker: Session,
+    ) -> Vec<Marker> {
+        self.state = State::Prepare(ending);
+        let mut markers: Vec<Marker> = (self.places.iter())
+            .map(|place| Marker::new(id, marker, ending, Some(*place)))
+            .collect();
+        if markers.is_empty() {
+            markers.push(Marker::new(id, marker, ending, None));
+        }
+        if rules.tears_commits {
+            let partitions =
+                |marker: &&mut Marker| matches!(marker.place, Some(Place::Partition(_)));
+            for torn in markers.iter_mut().filter(partitions).skip(1) {
+                torn.ending = Ending::Abort;
+            }
+        }
+        self.markers_left = markers.len();
+        markers
+    }
+}

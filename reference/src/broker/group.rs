@@ -1,0 +1,129 @@
+//! The group coordinator: saved positions, plain and pending in transactions, and the one member that may save them
+//! (`OffsetMetadataManager`, `ClassicGroup`; KIP-447, KIP-345).
+
+use crate::code::Code;
+use crate::ids::{Offset, Partition};
+use crate::protocol::{Ending, Member};
+use crate::rules::Rules;
+
+/// One group. All of it is durable.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    joins: u32,
+    member: Option<Member>,
+    saved: Vec<Saved>,
+    pending: Vec<(i64, Saved)>,
+    /// How many positions were ever saved: the place of the next one in the coordinator's own log.
+    writes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Saved {
+    partition: Partition,
+    offset: Offset,
+    written: u64,
+}
+
+impl Group {
+    /// The one static member joins; it replaces its predecessor, whose saves are refused from now on.
+    pub(super) fn join(&mut self) -> Member {
+        self.joins += 1;
+        let member = Member {
+            generation: 1,
+            id: format!("m{}", self.joins),
+        };
+        self.member = Some(member.clone());
+        member
+    }
+
+    /// Whether a save by that member, or by nobody in particular, is allowed.
+    pub(super) fn check_member(
+        &self,
+        rules: &Rules,
+        member: Option<&Member>,
+        in_transaction: bool,
+    ) -> Result<(), Code> {
+        match (member, &self.member) {
+            _ if rules.accepts_replaced_members => Ok(()),
+            (None, None) => Ok(()),
+            // TxnOffsetCommit without member data is accepted even on a group with members.
+            (None, Some(_)) if in_transaction => Ok(()),
+            (None, Some(_)) => Err(Code::UNKNOWN_MEMBER_ID),
+            (Some(_), None) => Err(Code::UNKNOWN_MEMBER_ID),
+            (Some(asking), Some(current)) if asking == current => Ok(()),
+            (Some(_), Some(_)) => Err(Code::FENCED_INSTANCE_ID),
+        }
+    }
+
+    /// OffsetCommit.
+    pub(super) fn save(&mut self, positions: &[(Partition, Offset)]) {
+        for &(partition, offset) in positions {
+            self.writes += 1;
+            self.saved.push(Saved {
+                partition,
+                offset,
+                written: self.writes,
+            });
+        }
+    }
+
+    /// TxnOffsetCommit.
+    pub(super) fn save_pending(&mut self, producer: i64, positions: &[(Partition, Offset)]) {
+        for &(partition, offset) in positions {
+            self.writes += 1;
+            let saved = Saved {
+                partition,
+                offset,
+                written: self.writes,
+            };
+            self.pending.push((producer, saved));
+        }
+    }
+
+    /// The marker of a transaction: its positions take effect, or are forgotten. Of a plain and a transactional save the
+    /// one that was *written* later wins (`OffsetMetadataManager.completeTransactionalOffsets`).
+    pub(super) fn end_transaction(&mut self, producer: i64, ending: Ending) {
+        let (ended, open): (Vec<_>, Vec<_>) =
+            (self.pending.drain(..)).partition(|(owner, _)| *owner == producer);
+        self.pending = open;
+        if ending == Ending::Commit {
+            self.saved.extend(ended.iter().map(|(_, saved)| *saved));
+        }
+    }
+
+    /// OffsetFetch with `require_stable`: refused while a transaction may still change an answer.
+    pub(super) fn stable_positions(
+        &self,
+        rules: &Rules,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, Option<Offset>)>, Code> {
+        if (self.pending.iter()).any(|(_, pending)| partitions.contains(&pending.partition)) {
+            return Err(Code::UNSTABLE_OFFSET_COMMIT);
+        }
+        let found = partitions.iter().map(|&partition| {
+            let position = self.position(partition);
+            (partition, self.reported(rules, position))
+        });
+        Ok(found.collect())
+    }
+
+    /// Loses the save that was made last, as a coordinator does whose own log was not durable.
+    pub(super) fn forget_last(&mut self) {
+        self.saved.pop();
+    }
+
+    fn position(&self, partition: Partition) -> Option<Offset> {
+        (self.saved.iter())
+            .filter(|saved| saved.partition == partition)
+            .max_by_key(|saved| saved.written)
+            .map(|saved| saved.offset)
+    }
+
+    fn reported(&self, rules: &Rules, position: Option<Offset>) -> Option<Offset> {
+        match position {
+            Some(offset) if rules.positions_one_ahead => Some(offset + 1),
+            None if rules.zero_for_no_position => Some(0),
+            position => position,
+        }
+    }
+}

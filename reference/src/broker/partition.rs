@@ -1,0 +1,381 @@
+//! A partition: the log, and what its leader knows of each producer (`UnifiedLog`, `ProducerStateManager`).
+//!
+//! What the leader knows is a function of the log: [`Log::restart`] rebuilds it by replaying every batch.
+
+use crate::code::Code;
+use crate::history::Record;
+use crate::ids::Offset;
+use crate::plan::Isolation;
+use crate::protocol::{Batch, Body, Ending, FetchReply, LogBatch, Session};
+use crate::rules::Rules;
+
+/// One partition.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    batches: Vec<LogBatch>,
+    end: Offset,
+    /// How many batches a restart finds again.
+    durable: usize,
+    producers: Vec<Producer>,
+    aborted: Vec<Aborted>,
+    /// The next append gets the offset before the end (a defect).
+    reuse_next: bool,
+}
+
+/// What the leader knows of one producer.
+#[derive(Debug)]
+struct Producer {
+    session: Session,
+    /// First offset of its open transaction.
+    open_first: Option<Offset>,
+    /// The last batches, oldest first.
+    recent: Vec<Recent>,
+    /// The sequence number after the last batch of this epoch.
+    next_sequence: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    first_sequence: i32,
+    last_sequence: i32,
+    base: Offset,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Aborted {
+    producer: i64,
+    first: Offset,
+    marker: Offset,
+}
+
+impl Log {
+    /// The offset at which the batch already stands, if it is one of the last few of its session.
+    pub(super) fn duplicate(&self, rules: &Rules, batch: &Batch) -> Option<Offset> {
+        let producer = self.producer(batch.session?)?;
+        if batch.session? != producer.session {
+            return None;
+        }
+        let last_sequence = last_sequence(batch);
+        let twin = (producer.recent.iter().rev().take(rules.dedup_window)).find(|recent| {
+            recent.first_sequence == batch.first_sequence && recent.last_sequence == last_sequence
+        })?;
+        Some(match rules.acks_duplicates_at_end {
+            true => self.end,
+            false => twin.base,
+        })
+    }
+
+    /// Whether that session has a transaction open here.
+    pub(super) fn in_transaction(&self, session: Session) -> bool {
+        (self.producer(session))
+            .is_some_and(|producer| producer.session == session && producer.open_first.is_some())
+    }
+
+    /// Whether a newer epoch of the producer has been here.
+    pub(super) fn is_fenced(&self, rules: &Rules, session: Session) -> bool {
+        !rules.accepts_stale_epochs
+            && (self.producer(session))
+                .is_some_and(|producer| session.epoch < producer.session.epoch)
+    }
+
+    /// Appends a batch that is not a duplicate, if its session and sequence allow (`ProducerAppendInfo`).
+    pub(super) fn append(
+        &mut self,
+        rules: &Rules,
+        batch: &Batch,
+        transactional: bool,
+        fresh_epochs: bool,
+        acks: bool,
+    ) -> Result<Offset, Code> {
+        if let Some(session) = batch.session {
+            self.check(
+                rules,
+                session,
+                batch.first_sequence,
+                transactional,
+                fresh_epochs,
+            )?;
+        }
+        if self.reuse_next {
+            self.reuse_next = false;
+            self.end = (self.end - 1).max(0);
+        }
+        let base = self.end;
+        let body = Body::Records(placed(rules, base, &batch.records));
+        self.push(
+            rules,
+            LogBatch {
+                base,
+                last: base + batch.records.len() as Offset - 1,
+                session: batch.session,
+                first_sequence: batch.first_sequence,
+                transactional,
+                body,
+            },
+        );
+        let all = self.batches.len();
+        match rules.acks_before_durable {
+            true if acks => self.durable = self.durable.max(all - 1),
+            _ => self.durable = all,
+        }
+        Ok(base)
+    }
+
+    /// Writes a marker: the producer's transaction ends here.
+    pub(super) fn end_transaction(&mut self, rules: &Rules, session: Session, ending: Ending) {
+        if self.is_fenced(rules, session) {
+            return;
+        }
+        let base = self.end;
+        self.push(
+            rules,
+            LogBatch {
+                base,
+                last: base,
+                session: Some(session),
+                first_sequence: -1,
+                transactional: true,
+                body: Body::Marker(ending),
+            },
+        );
+        if rules.burns_offsets && ending == Ending::Commit {
+            self.end += 1;
+        }
+        self.durable = self.batches.len();
+    }
+
+    /// Reads from an offset on.
+    pub(super) fn fetch(
+        &self,
+        rules: &Rules,
+        offset: Offset,
+        isolation: Isolation,
+    ) -> Result<FetchReply, Code> {
+        if offset < 0 || offset > self.end {
+            return Err(Code::OFFSET_OUT_OF_RANGE);
+        }
+        let last_stable = self.last_stable(rules);
+        let limit = match isolation {
+            Isolation::ReadCommitted => last_stable,
+            Isolation::ReadUncommitted => self.end,
+        };
+        let batches = (self.batches.iter())
+            .filter(|batch| batch.last >= offset && batch.base < limit)
+            .filter(|batch| isolation == Isolation::ReadCommitted || !self.hides(rules, batch))
+            .cloned()
+            .collect();
+        Ok(FetchReply {
+            high_watermark: self.end,
+            last_stable,
+            aborted: self.aborted_in(rules, offset, limit, isolation),
+            batches,
+        })
+    }
+
+    /// Finds again what is durable, and replays it.
+    pub(super) fn restart(&mut self, rules: &Rules) {
+        self.batches.truncate(self.durable);
+        if rules.compacts_to_oldest {
+            self.compact_to_oldest();
+        }
+        self.end = self.batches.last().map_or(0, |batch| batch.last + 1);
+        self.reuse_next = rules.reuses_offsets && !self.batches.is_empty();
+        self.producers.clear();
+        self.aborted.clear();
+        let batches = std::mem::take(&mut self.batches);
+        for batch in &batches {
+            self.learn(rules, batch);
+        }
+        self.batches = batches;
+        for producer in &mut self.producers {
+            let keep = match rules.forgets_batches_on_restart {
+                true => 0,
+                false => rules.window_after_restart,
+            };
+            let drop = producer.recent.len().saturating_sub(keep);
+            producer.recent.drain(..drop);
+            if keep == 0 {
+                producer.next_sequence = None;
+            }
+        }
+        if rules.forgets_aborted_on_restart {
+            self.aborted.clear();
+        }
+    }
+
+    /// Rows 4 to 10 of the leader's table; a newer epoch starts afresh.
+    fn check(
+        &self,
+        rules: &Rules,
+        session: Session,
+        first_sequence: i32,
+        transactional: bool,
+        fresh_epochs: bool,
+    ) -> Result<(), Code> {
+        let Some(producer) = self.producer(session) else {
+            let starts_wrong = fresh_epochs && first_sequence != 0 && !rules.accepts_gaps;
+            return match starts_wrong {
+                true => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
+                false => Ok(()),
+            };
+        };
+        if self.is_fenced(rules, session) {
+            return Err(Code::INVALID_PRODUCER_EPOCH);
+        }
+        let newer = session.epoch > producer.session.epoch;
+        if !newer && producer.open_first.is_some() && !transactional {
+            return Err(Code::INVALID_TXN_STATE);
+        }
+        let expected = match newer {
+            true => Some(0),
+            false => producer.next_sequence,
+        };
+        match expected {
+            _ if rules.accepts_gaps || rules.accepts_stale_epochs => Ok(()),
+            Some(expected) if first_sequence < expected && !newer => Err(rules.old_duplicate),
+            Some(expected) if first_sequence != expected => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
+            _ => Ok(()),
+        }
+    }
+
+    fn push(&mut self, rules: &Rules, batch: LogBatch) {
+        self.end = batch.last + 1;
+        self.learn(rules, &batch);
+        self.batches.push(batch);
+    }
+
+    /// What a batch tells of its producer, at append and at replay alike.
+    fn learn(&mut self, rules: &Rules, batch: &LogBatch) {
+        let Some(session) = batch.session else { return };
+        let place = self.place(session);
+        let producer = &mut self.producers[place];
+        if session.epoch > producer.session.epoch {
+            producer.session = session;
+            producer.recent.clear();
+            producer.next_sequence = Some(0);
+        }
+        match &batch.body {
+            Body::Records(_) => {
+                producer.learn_records(batch, rules.dedup_window.max(1));
+            }
+            Body::Marker(ending) => {
+                let first = producer.open_first.take();
+                if let (Ending::Abort, Some(first)) = (ending, first) {
+                    self.aborted.push(Aborted {
+                        producer: session.producer,
+                        first,
+                        marker: batch.base,
+                    });
+                }
+            }
+        }
+    }
+
+    fn last_stable(&self, rules: &Rules) -> Offset {
+        if rules.lso_is_high_watermark {
+            return self.end;
+        }
+        let open = self
+            .producers
+            .iter()
+            .filter_map(|producer| producer.open_first);
+        open.min().unwrap_or(self.end)
+    }
+
+    /// The aborted transactions that overlap what is returned, and none that ended before it (else committed records of
+    /// the same producer would be hidden).
+    fn aborted_in(
+        &self,
+        rules: &Rules,
+        offset: Offset,
+        limit: Offset,
+        isolation: Isolation,
+    ) -> Vec<(i64, Offset)> {
+        if isolation == Isolation::ReadUncommitted || rules.hides_aborted_list {
+            return Vec::new();
+        }
+        (self.aborted.iter())
+            .filter(|aborted| aborted.marker >= offset && aborted.first < limit)
+            .map(|aborted| (aborted.producer, aborted.first))
+            .collect()
+    }
+
+    /// Whether a defective broker keeps the batch from readers who may see everything.
+    fn hides(&self, rules: &Rules, batch: &LogBatch) -> bool {
+        rules.hides_aborted_records
+            && batch.transactional
+            && (self.aborted.iter()).any(|aborted| {
+                batch
+                    .session
+                    .is_some_and(|session| session.producer == aborted.producer)
+                    && (aborted.first..aborted.marker).contains(&batch.base)
+            })
+    }
+
+    fn compact_to_oldest(&mut self) {
+        let mut kept = Vec::new();
+        for batch in &mut self.batches {
+            let Body::Records(records) = &mut batch.body else {
+                continue;
+            };
+            records.retain(|(_, record)| {
+                let Some(record) = record else { return true };
+                let newer = kept.contains(&record.key);
+                kept.push(record.key);
+                !newer
+            });
+        }
+    }
+
+    fn producer(&self, session: Session) -> Option<&Producer> {
+        (self.producers.iter()).find(|known| known.session.producer == session.producer)
+    }
+
+    fn place(&mut self, session: Session) -> usize {
+        let known = |known: &Producer| known.session.producer == session.producer;
+        self.producers.iter().position(known).unwrap_or_else(|| {
+            self.producers.push(Producer {
+                session,
+                open_first: None,
+                recent: Vec::new(),
+                next_sequence: None,
+            });
+            self.producers.len() - 1
+        })
+    }
+}
+
+impl Producer {
+    fn learn_records(&mut self, batch: &LogBatch, window: usize) {
+        let last_sequence = sequence_after(batch.first_sequence, (batch.last - batch.base) as i32);
+        if self.recent.len() >= window {
+            self.recent.remove(0);
+        }
+        self.recent.push(Recent {
+            first_sequence: batch.first_sequence,
+            last_sequence,
+            base: batch.base,
+        });
+        self.next_sequence = Some(sequence_after(last_sequence, 1));
+        if batch.transactional && self.open_first.is_none() {
+            self.open_first = Some(batch.base);
+        }
+    }
+}
+
+fn placed(rules: &Rules, base: Offset, records: &[Record]) -> Vec<(Offset, Option<Record>)> {
+    let place = |(i, record): (usize, &Record)| {
+        let damaged = rules.damages_long_batches && i >= 2;
+        (base + i as Offset, (!damaged).then_some(*record))
+    };
+    records.iter().enumerate().map(place).collect()
+}
+
+fn last_sequence(batch: &Batch) -> i32 {
+    sequence_after(batch.first_sequence, batch.records.len() as i32 - 1)
+}
+
+/// Sequence numbers wrap from 2147483647 to 0 (`DefaultRecordBatch.incrementSequence`).
+pub(crate) fn sequence_after(sequence: i32, by: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(by)) % (1 << 31)) as i32
+}

@@ -1,0 +1,378 @@
+//! From a seed to a plan: each client follows the script of its role, and mishaps are dealt as the profile says.
+//!
+//! The scripts know what the automaton of [`crate::wellformed`] knows, and how much was sent where, so that plans are
+//! interesting: a commit has something to commit, a poll something to read.
+
+use std::collections::BTreeMap;
+
+use proptest::strategy::{NewTree, Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use crate::features::Features;
+use crate::ids::{ClientId, Key, Partition, StepId, Tag};
+use crate::plan::{
+    Client, Consumer, Fate, Fault, NewRecord, Op, PLAN_VERSION, Plan, Round, Saving, Step,
+};
+use crate::profile::Profile;
+use crate::smaller::smaller;
+use crate::wellformed::Lives;
+
+/// The plan of a seed, for a target that can do so much, and the profile between the two.
+pub fn plan(seed: u64, features: Features) -> (Profile, Plan) {
+    let profile = Profile::draw(seed, features);
+    let plan = Script::write(&profile);
+    (profile, plan)
+}
+
+/// A proptest strategy of plans. Its value tree shrinks by [`smaller`].
+pub fn plans(features: Features) -> Plans {
+    Plans { features }
+}
+
+/// See [`plans`].
+#[derive(Clone, Copy, Debug)]
+pub struct Plans {
+    features: Features,
+}
+
+impl Strategy for Plans {
+    type Tree = PlanTree;
+    type Value = Plan;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        use proptest::prelude::Rng as _;
+        let (_, plan) = plan(runner.rng().next_u64(), self.features);
+        Ok(PlanTree::new(plan))
+    }
+}
+
+/// A plan on its way to become smaller.
+pub struct PlanTree {
+    /// The smallest plan known to fail.
+    best: Plan,
+    /// What is tried instead.
+    trying: Option<Plan>,
+    rest: Box<dyn Iterator<Item = Plan> + Send>,
+}
+
+impl std::fmt::Debug for PlanTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let trying = &self.trying;
+        f.debug_struct("PlanTree")
+            .field("best", &self.best)
+            .field("trying", trying)
+            .finish()
+    }
+}
+
+impl PlanTree {
+    fn new(plan: Plan) -> Self {
+        PlanTree {
+            rest: Box::new(smaller(&plan)),
+            best: plan,
+            trying: None,
+        }
+    }
+}
+
+impl ValueTree for PlanTree {
+    type Value = Plan;
+
+    fn current(&self) -> Plan {
+        self.trying.as_ref().unwrap_or(&self.best).clone()
+    }
+
+    /// What was tried fails too: go on from there.
+    fn simplify(&mut self) -> bool {
+        if let Some(smaller_one) = self.trying.take() {
+            self.rest = Box::new(smaller(&smaller_one));
+            self.best = smaller_one;
+        }
+        self.trying = self.rest.next();
+        self.trying.is_some()
+    }
+
+    /// What was tried does not fail: try another.
+    fn complicate(&mut self) -> bool {
+        self.trying = self.rest.next();
+        self.trying.is_some()
+    }
+}
+
+/// A plan as it is written, round by round.
+struct Script<'a> {
+    profile: &'a Profile,
+    dice: fastrand::Rng,
+    plan: Plan,
+    lives: Lives,
+    parts: BTreeMap<ClientId, Part>,
+    /// How many records were sent to each partition.
+    sent: Vec<u32>,
+    steps: u32,
+    tags: u32,
+}
+
+/// Where a client stands in the script of its role.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// Sends of the transaction so far.
+    sends: u8,
+    /// How far a consumer is in its cycle of polling, processing and saving.
+    stage: u8,
+    /// Records that it has probably read.
+    read: u32,
+    /// Whether it aborted and must rewind.
+    must_rewind: bool,
+}
+
+impl Script<'_> {
+    fn write(profile: &Profile) -> Plan {
+        // Another stream than the profile's, so that a new knob does not change what is written.
+        let mut dice = fastrand::Rng::with_seed(profile.seed ^ 0x9e37_79b9_7f4a_7c15);
+        let plan = Plan {
+            version: PLAN_VERSION,
+            schedule: dice.u64(..),
+            partitions: profile.partitions,
+            clients: profile.clients.clone(),
+            rounds: Vec::new(),
+        };
+        let mut script = Script {
+            profile,
+            dice,
+            plan,
+            lives: Lives::default(),
+            parts: BTreeMap::new(),
+            sent: vec![0; usize::from(profile.partitions)],
+            steps: 0,
+            tags: 0,
+        };
+        while script.steps < u32::from(profile.steps) {
+            let round = script.round();
+            script.plan.rounds.push(round);
+        }
+        script.plan.repaired()
+    }
+
+    fn round(&mut self) -> Round {
+        let mut round = Round::default();
+        if self.chance(self.profile.restart) {
+            round.faults.push(Fault::Restart);
+        }
+        let mut turn: Vec<usize> = (0..self.profile.clients.len()).collect();
+        self.dice.shuffle(&mut turn);
+        for place in turn {
+            if !round.steps.is_empty() && !self.chance(self.profile.overlap) {
+                continue;
+            }
+            let client = &self.profile.clients[place];
+            if let Some(step) = self.step(client) {
+                round.steps.push(step);
+            }
+        }
+        round
+    }
+
+    fn step(&mut self, client: &Client) -> Option<Step> {
+        let mut part = self.parts.get(&client.id).copied().unwrap_or_default();
+        let op = self.op(client, &mut part)?;
+        let mut step = Step {
+            id: StepId(self.steps),
+            client: client.id,
+            op,
+            fate: self.fate(),
+            preparation: Fate::Delivered,
+            crash: self.chance(self.profile.crash_at_request),
+        };
+        if self.chance(25) {
+            step.preparation = self.fate();
+        }
+        // Not every step can meet every mishap: drop them one by one until the automaton takes it.
+        let mishaps: [fn(&mut Step); 4] = [
+            |_| {},
+            |step| step.preparation = Fate::Delivered,
+            |step| step.crash = false,
+            |step| step.fate = Fate::Delivered,
+        ];
+        let taken = mishaps.into_iter().any(|drop| {
+            drop(&mut step);
+            self.lives.take(&self.plan, &step).is_ok()
+        });
+        if !taken {
+            return None;
+        }
+        if self.lives.of(client.id).is_none() {
+            part = Part::default();
+        }
+        self.parts.insert(client.id, part);
+        self.steps += 1;
+        Some(step)
+    }
+
+    fn op(&mut self, client: &Client, part: &mut Part) -> Option<Op> {
+        let Some(life) = self.lives.of(client.id) else {
+            return Some(Op::Open);
+        };
+        if self.chance(self.profile.crash) {
+            return Some(if self.chance(20) {
+                Op::Close
+            } else {
+                Op::Crash
+            });
+        }
+        match (&client.consumer, client.txn()) {
+            (Some(consumer), Some(_)) => self.loop_op(consumer, life.in_transaction, part),
+            (Some(consumer), None) => Some(self.reader_op(consumer, part)),
+            (None, Some(_)) => Some(self.transaction_op(life.in_transaction, part)),
+            (None, None) => {
+                let partition = self.any_partition();
+                Some(self.send(partition))
+            }
+        }
+    }
+
+    fn transaction_op(&mut self, in_transaction: bool, part: &mut Part) -> Op {
+        if !in_transaction {
+            part.sends = 0;
+            return Op::Begin;
+        }
+        if part.sends == 0 || (part.sends < 4 && self.dice.bool()) {
+            part.sends += 1;
+            let partition = self.any_partition();
+            return self.send(partition);
+        }
+        self.end()
+    }
+
+    /// Begin, poll, forward, save, end; rewind after an abort.
+    fn loop_op(
+        &mut self,
+        consumer: &Consumer,
+        in_transaction: bool,
+        part: &mut Part,
+    ) -> Option<Op> {
+        if part.must_rewind {
+            part.must_rewind = false;
+            part.stage = 0;
+            return Some(Op::Rewind);
+        }
+        if !in_transaction {
+            part.stage = 0;
+            // Without anything to read a loop waits, mostly.
+            let idle = !self.unread(consumer, part) && self.steps > 4;
+            return if idle && self.chance(80) {
+                None
+            } else {
+                Some(Op::Begin)
+            };
+        }
+        part.stage += 1;
+        Some(match part.stage {
+            1 => self.poll(part),
+            2 => {
+                let outputs = consumer.inputs.len() as u8..self.profile.partitions;
+                let limit = self.profile.poll_max;
+                let tag = Tag(self.tags);
+                self.tags += u32::from(limit);
+                Op::Forward {
+                    to: Partition(self.dice.u8(outputs)),
+                    tag,
+                    limit,
+                }
+            }
+            3 => Op::SaveInTransaction,
+            _ => {
+                let op = self.end();
+                part.must_rewind = op == Op::Abort;
+                op
+            }
+        })
+    }
+
+    fn reader_op(&mut self, consumer: &Consumer, part: &mut Part) -> Op {
+        if self.chance(5) {
+            part.stage = 0;
+            return Op::Rewind;
+        }
+        part.stage = part.stage % 3 + 1;
+        match (part.stage, consumer.saving) {
+            (1, _) => self.poll(part),
+            (2, Saving::BeforeProcessing) | (3, Saving::AfterProcessing) => Op::Save,
+            _ => Op::Process,
+        }
+    }
+
+    fn poll(&mut self, part: &mut Part) -> Op {
+        let max = self.dice.u8(1..=self.profile.poll_max);
+        part.read += u32::from(max);
+        Op::Poll { max }
+    }
+
+    fn end(&mut self) -> Op {
+        match self.chance(self.profile.abort) {
+            true => Op::Abort,
+            false => Op::Commit,
+        }
+    }
+
+    fn unread(&self, consumer: &Consumer, part: &Part) -> bool {
+        let sent: u32 = (consumer.inputs.iter())
+            .map(|input| self.sent[usize::from(input.0)])
+            .sum();
+        sent > part.read
+    }
+
+    fn send(&mut self, partition: Partition) -> Op {
+        let batches = self.dice.u8(1..=self.profile.batches_max);
+        let batches: Vec<Vec<NewRecord>> = (0..batches).map(|_| self.batch()).collect();
+        let records = batches.iter().map(Vec::len).sum::<usize>();
+        self.sent[usize::from(partition.0)] += records as u32;
+        Op::Send { partition, batches }
+    }
+
+    fn batch(&mut self) -> Vec<NewRecord> {
+        let records = self.dice.u8(1..=self.profile.records_max);
+        (0..records).map(|_| self.record()).collect()
+    }
+
+    fn record(&mut self) -> NewRecord {
+        let tag = Tag(self.tags);
+        self.tags += 1;
+        NewRecord {
+            tag,
+            key: Key(self.dice.u8(0..self.profile.keys)),
+        }
+    }
+
+    /// Any, but the first one more often: it is everybody's input.
+    fn any_partition(&mut self) -> Partition {
+        match self.dice.bool() {
+            true => Partition(0),
+            false => Partition(self.dice.u8(0..self.profile.partitions)),
+        }
+    }
+
+    fn fate(&mut self) -> Fate {
+        let profile = self.profile;
+        let held = Fate::Held {
+            rounds: self.dice.u8(1..=profile.held_rounds_max),
+        };
+        let mishaps = [
+            (profile.request_lost, Fate::RequestLost),
+            (profile.reply_lost, Fate::ReplyLost),
+            (profile.repeated, Fate::Repeated),
+            (profile.held, held),
+        ];
+        let mut roll = self.dice.u8(0..100);
+        for (chance, fate) in mishaps {
+            if roll < chance {
+                return fate;
+            }
+            roll -= chance;
+        }
+        Fate::Delivered
+    }
+
+    fn chance(&mut self, percent: u8) -> bool {
+        self.dice.u8(0..100) < percent
+    }
+}

@@ -1,0 +1,216 @@
+//! A profile: one seed expanded into an explicit record of knobs, printed in full with every failure.
+//!
+//! Swarm testing (Groce and others, 2012): each case switches a random subset of features on, for a feature that is always
+//! on hides what only shows without it.
+
+use serde::Serialize;
+
+use crate::features::Features;
+use crate::ids::{ClientId, GroupId, Partition, TxnId};
+use crate::plan::{Client, Consumer, Delivery, Isolation, Protocol, Saving};
+use crate::wellformed::PARTITIONS_MAX;
+
+/// The knobs of one case. Chances are in percent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// Where it came from.
+    pub seed: u64,
+    /// About how many steps the plan gets.
+    pub steps: u16,
+    /// How many partitions.
+    pub partitions: u8,
+    /// Who takes part.
+    pub clients: Vec<Client>,
+    /// The chance that a client takes part in a round.
+    pub overlap: u8,
+    /// The chance that a request is lost.
+    pub request_lost: u8,
+    /// The chance that a reply is lost.
+    pub reply_lost: u8,
+    /// The chance that a request is repeated.
+    pub repeated: u8,
+    /// The chance that a request is held.
+    pub held: u8,
+    /// For how many rounds at most.
+    pub held_rounds_max: u8,
+    /// The chance that a client crashes with a request under way.
+    pub crash_at_request: u8,
+    /// The chance that a client crashes between requests.
+    pub crash: u8,
+    /// The chance that the broker restarts before a round.
+    pub restart: u8,
+    /// The chance that a transaction is aborted.
+    pub abort: u8,
+    /// How many batches a producer has in flight at most.
+    pub batches_max: u8,
+    /// How many records a batch has at most.
+    pub records_max: u8,
+    /// How many keys there are.
+    pub keys: u8,
+    /// How many records a poll asks for at most.
+    pub poll_max: u8,
+}
+
+impl Profile {
+    /// The profile of a seed, for a target that can do so much.
+    pub fn draw(seed: u64, features: Features) -> Profile {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let partitions = dice.u8(1..=PARTITIONS_MAX.min(3));
+        let clients = Cast::draw(&mut dice, features, partitions);
+        let fates = features.fates;
+        Profile {
+            seed,
+            steps: dice.u16(8..=32),
+            partitions,
+            clients,
+            overlap: *pick(&mut dice, &[15, 40, 70, 95]),
+            request_lost: sometimes(&mut dice, fates, 25),
+            reply_lost: sometimes(&mut dice, fates, 25),
+            repeated: sometimes(&mut dice, fates, 20),
+            held: sometimes(&mut dice, fates, 30),
+            held_rounds_max: dice.u8(1..=5),
+            crash_at_request: sometimes(&mut dice, fates, 20),
+            crash: sometimes(&mut dice, true, 12),
+            restart: sometimes(&mut dice, features.restart, 25),
+            abort: *pick(&mut dice, &[10, 30, 60]),
+            batches_max: *pick(&mut dice, &[1, 1, 3, 5]),
+            records_max: *pick(&mut dice, &[1, 2, 4]),
+            keys: *pick(&mut dice, &[1, 2, 8]),
+            poll_max: *pick(&mut dice, &[1, 3, 8]),
+        }
+    }
+}
+
+/// The clients of a case, as they are cast one by one.
+struct Cast<'a> {
+    dice: &'a mut fastrand::Rng,
+    features: Features,
+    partitions: u8,
+    clients: Vec<Client>,
+    txns: u8,
+    groups: u8,
+}
+
+impl Cast<'_> {
+    fn draw(dice: &mut fastrand::Rng, features: Features, partitions: u8) -> Vec<Client> {
+        let mut cast = Cast {
+            dice,
+            features,
+            partitions,
+            clients: Vec::new(),
+            txns: 0,
+            groups: 0,
+        };
+        let roles = cast.dice.u8(1..=3);
+        for _ in 0..roles {
+            cast.add_role();
+        }
+        // Someone has to write, and what they write should be read.
+        if cast.clients.iter().all(|client| client.consumer.is_some()) {
+            cast.add_producer();
+        }
+        cast.clients
+    }
+
+    fn add_role(&mut self) {
+        let loops = self.features.transactions() && self.partitions > 1;
+        match self.dice.u8(0..10) {
+            0..=4 => self.add_producer(),
+            5..=7 if loops => self.add_loop(),
+            _ => self.add_reader(),
+        }
+    }
+
+    fn add_producer(&mut self) {
+        let delivery = match self.dice.u8(0..10) {
+            0 => Delivery::AtMostOnce,
+            1..=2 => Delivery::AtLeastOnce,
+            3..=4 => Delivery::Idempotent,
+            _ if self.features.transactions() => self.transactional(),
+            _ => Delivery::Idempotent,
+        };
+        self.add(Some(delivery), None);
+        let transactional = matches!(delivery, Delivery::Transactional { .. });
+        if transactional && self.dice.u8(0..100) < 40 {
+            self.add(Some(delivery), None);
+        }
+    }
+
+    /// A read-process-write loop, and sometimes a second instance of it.
+    fn add_loop(&mut self) {
+        let delivery = self.transactional();
+        let inputs = self.some_partitions(self.partitions - 1);
+        let consumer = Consumer {
+            saving: Saving::InTransaction,
+            isolation: Isolation::ReadCommitted,
+            ..self.consumer(inputs)
+        };
+        self.add(Some(delivery), Some(consumer.clone()));
+        if self.dice.u8(0..100) < 40 {
+            self.add(Some(delivery), Some(consumer));
+        }
+    }
+
+    fn add_reader(&mut self) {
+        let inputs = self.some_partitions(self.partitions);
+        let consumer = self.consumer(inputs);
+        self.add(None, Some(consumer.clone()));
+        if self.dice.u8(0..100) < 30 {
+            self.add(None, Some(consumer));
+        }
+    }
+
+    fn consumer(&mut self, inputs: Vec<Partition>) -> Consumer {
+        self.groups += 1;
+        Consumer {
+            group: GroupId(self.groups - 1),
+            member: self.features.members && self.dice.bool(),
+            inputs,
+            isolation: *pick(
+                self.dice,
+                &[Isolation::ReadCommitted, Isolation::ReadUncommitted],
+            ),
+            saving: *pick(
+                self.dice,
+                &[Saving::BeforeProcessing, Saving::AfterProcessing],
+            ),
+        }
+    }
+
+    /// The first so many partitions, so that everybody's inputs are the same few.
+    fn some_partitions(&mut self, most: u8) -> Vec<Partition> {
+        (0..self.dice.u8(1..=most)).map(Partition).collect()
+    }
+
+    fn transactional(&mut self) -> Delivery {
+        self.txns += 1;
+        let protocol = match (self.features.tv1, self.features.tv2) {
+            (true, true) => *pick(self.dice, &[Protocol::Tv1, Protocol::Tv2]),
+            (true, false) => Protocol::Tv1,
+            _ => Protocol::Tv2,
+        };
+        Delivery::Transactional {
+            txn: TxnId(self.txns - 1),
+            protocol,
+        }
+    }
+
+    fn add(&mut self, delivery: Option<Delivery>, consumer: Option<Consumer>) {
+        let id = ClientId(self.clients.len() as u8);
+        self.clients.push(Client {
+            id,
+            delivery,
+            consumer,
+        });
+    }
+}
+
+/// A chance that is off in half of all cases, and else up to so much.
+fn sometimes(dice: &mut fastrand::Rng, possible: bool, most: u8) -> u8 {
+    let (on, chance) = (dice.bool(), dice.u8(3..=most));
+    if possible && on { chance } else { 0 }
+}
+
+fn pick<'a, T>(dice: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
+    &of[dice.usize(0..of.len())]
+}

@@ -5,6 +5,13 @@ use onceness_reference::features::Features;
 use onceness_reference::history::History;
 use onceness_reference::plan::Plan;
 
+mod ask;
+mod client;
+pub mod codes;
+pub mod memory;
+mod reading;
+mod record;
+mod run;
 pub mod transport;
 
 pub use transport::TargetError;

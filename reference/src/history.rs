@@ -271,6 +271,8 @@ pub enum Skip {
     TransactionOpen,
     /// Part of the transaction failed, so it can only be aborted.
     MustAbort,
+    /// The transaction holds outputs and not yet the position of their inputs.
+    Unsaved,
     /// A transaction was aborted and the position not yet rewound.
     MustRewind,
     /// There is nothing to do it with: nothing polled, processed or to save.

@@ -1,0 +1,90 @@
+//! Reading a partition as Kafka's consumers do: fetch, leave out what was aborted, and go on behind what was returned
+//! (`CompletedFetch` of the Java client).
+
+use onceness_reference::history::{Outcome, Record};
+use onceness_reference::ids::{Offset, Partition};
+use onceness_reference::plan::Isolation;
+use onceness_reference::protocol::{Body, Ending, FetchReply, Request, Response};
+
+use crate::ask::outcome;
+use crate::transport::{Lane, Transport};
+
+/// Who reads what.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader {
+    pub(crate) lane: Lane,
+    pub(crate) partition: Partition,
+    pub(crate) isolation: Isolation,
+}
+
+/// What one fetch gave an application.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The position to go on from.
+    pub(crate) next: Offset,
+    /// The records with their offsets. None: not a record of this case.
+    pub(crate) records: Vec<(Offset, Option<Record>)>,
+    pub(crate) high_watermark: Offset,
+    pub(crate) last_stable: Offset,
+}
+
+impl Reader {
+    /// Fetches once from a position, and takes at most so many records.
+    pub(crate) async fn take<T: Transport>(
+        self,
+        transport: &T,
+        from: Offset,
+        max: usize,
+    ) -> Result<Taken, Outcome> {
+        let request = Request::Fetch {
+            partition: self.partition,
+            offset: from,
+            isolation: self.isolation,
+        };
+        match transport.call(self.lane, &request).await {
+            Ok(Ok(Response::Fetched(reply))) => Ok(visible(reply, from, max)),
+            other => Err(outcome(&request, &other)),
+        }
+    }
+}
+
+/// What an application is handed of a fetch. Without a list of aborted transactions (read_uncommitted) everything is.
+fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
+    let mut taken = Taken {
+        next: from,
+        records: Vec::new(),
+        high_watermark: reply.high_watermark,
+        last_stable: reply.last_stable,
+    };
+    let mut to_come = reply.aborted;
+    to_come.sort_unstable_by_key(|(_, first)| std::cmp::Reverse(*first));
+    let mut aborted: Vec<i64> = Vec::new();
+    for batch in reply.batches {
+        if batch.last < from {
+            continue;
+        }
+        while let Some((producer, _)) = to_come.pop_if(|(_, first)| *first <= batch.last) {
+            aborted.push(producer);
+        }
+        let producer = batch.session.map(|session| session.producer);
+        match batch.body {
+            Body::Marker(Ending::Abort) => aborted.retain(|other| Some(*other) != producer),
+            Body::Marker(Ending::Commit) => {}
+            Body::Records(_) if batch.transactional && aborted.iter().any(|one| Some(*one) == producer) => {}
+            Body::Records(records) => {
+                for (offset, record) in records {
+                    if offset < taken.next {
+                        continue;
+                    }
+                    if taken.records.len() == max {
+                        return taken;
+                    }
+                    taken.records.push((offset, record));
+                    taken.next = offset + 1;
+                }
+            }
+        }
+        taken.next = taken.next.max(batch.last + 1);
+    }
+    taken
+}

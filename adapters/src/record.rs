@@ -1,0 +1,24 @@
+//! The recorder: one order of events for the whole case, whatever runs at once.
+
+use std::sync::{Mutex, PoisonError};
+
+use onceness_reference::history::Event;
+use onceness_reference::ids::EventId;
+
+/// Writes down what happens, in the order in which it hears of it.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    events: Mutex<Vec<Event>>,
+}
+
+impl Recorder {
+    pub(crate) fn record(&self, event: Event) -> EventId {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push(event);
+        EventId(events.len() as u32 - 1)
+    }
+
+    pub(crate) fn into_events(self) -> Vec<Event> {
+        self.events.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}

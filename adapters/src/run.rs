@@ -1,0 +1,235 @@
+//! Runs a plan over a transport: round by round, then the epilogue, which never shrinks away.
+//!
+//! The epilogue heals (what was held arrives, a fresh instance of every transactional id ends what is open), and then fresh
+//! readers read every partition from its start at both levels, and every group's committed offsets.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use onceness_reference::history::{Event, HISTORY_VERSION, Header, History, Seen};
+use onceness_reference::ids::{GroupId, Offset, Partition, TxnId};
+use onceness_reference::plan::{Fault, Isolation, Plan, Step};
+use onceness_reference::protocol::{Request, Response};
+
+use crate::ask::{Held, Known, Wire, outcome};
+use crate::client::TestClient;
+use crate::codes::{Class, class};
+use crate::reading::Reader;
+use crate::record::Recorder;
+use crate::transport::{Lane, TargetError, Transport};
+
+/// Runs a plan and returns what was seen.
+pub(crate) async fn run<T: Transport>(
+    transport: &T,
+    plan: &Plan,
+    target: String,
+) -> Result<History, TargetError> {
+    let recorder = Recorder::default();
+    let held = Mutex::new(Vec::new());
+    let mut clients: Vec<TestClient> = plan.clients.iter().cloned().map(TestClient::new).collect();
+    let mut lanes = 0;
+    for (round, planned) in plan.rounds.iter().enumerate() {
+        for fault in &planned.faults {
+            strike(transport, &recorder, *fault).await;
+        }
+        let wire = Wire {
+            transport,
+            recorder: &recorder,
+            held: &held,
+            round,
+        };
+        let mut overlapping: Vec<BoxFuture<'_, ()>> = Vec::new();
+        for late in take_due(&held, round) {
+            lanes += 1;
+            overlapping.push(Box::pin(release(&wire, Lane::Held(lanes), late)));
+        }
+        for (client, spec) in clients.iter_mut().zip(&plan.clients) {
+            let step: Option<&Step> = planned.steps.iter().find(|step| step.client == spec.id);
+            if let Some(step) = step {
+                let wire = &wire;
+                overlapping.push(Box::pin(async move { client.perform(wire, step).await }));
+            }
+        }
+        transport.overlap(overlapping).await;
+    }
+    let epilogue = Wire {
+        transport,
+        recorder: &recorder,
+        held: &held,
+        round: plan.rounds.len(),
+    };
+    for late in take_due(&held, usize::MAX) {
+        lanes += 1;
+        release(&epilogue, Lane::Held(lanes), late).await;
+    }
+    recorder.record(Event::Healed);
+    for txn in plan.txns() {
+        settle_transactions(&epilogue, txn).await?;
+    }
+    for partition in (0..plan.partitions).map(Partition) {
+        for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
+            read_all(&epilogue, partition, isolation).await?;
+        }
+    }
+    for group in plan.groups() {
+        read_positions(&epilogue, plan, group).await?;
+    }
+    Ok(History {
+        header: Header {
+            version: HISTORY_VERSION,
+            target,
+            partitions: plan.partitions,
+            clients: plan.clients.clone(),
+        },
+        events: recorder.into_events(),
+    })
+}
+
+async fn strike<T: Transport>(transport: &T, recorder: &Recorder, fault: Fault) {
+    let happened = match fault {
+        Fault::Restart => transport.restart().await,
+    };
+    recorder.record(Event::Fault { fault, happened });
+}
+
+fn take_due(held: &Mutex<Vec<Held>>, round: usize) -> Vec<Held> {
+    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+    let (due, later) = held.drain(..).partition(|one| one.due <= round);
+    *held = later;
+    due
+}
+
+/// A held request arrives. Nobody waits for its answer any more but the rig.
+async fn release<T: Transport>(wire: &Wire<'_, T>, lane: Lane, held: Held) {
+    let answer = wire.transport.call(lane, &held.request).await;
+    wire.record(Event::Answer {
+        of: held.of,
+        preparation: held.preparation,
+        fate: held.fate,
+        outcome: outcome(&held.request, &answer),
+    });
+    wire.transport.cut(lane);
+}
+
+/// A fresh instance aborts what is open and waits until what was ended is complete: the quiescence barrier.
+async fn settle_transactions<T: Transport>(
+    wire: &Wire<'_, T>,
+    txn: TxnId,
+) -> Result<(), TargetError> {
+    let request = Request::InitProducer { txn: Some(txn) };
+    match patiently(wire, &request).await? {
+        Known::Done(_) => {}
+        failed => stuck(wire, format!("transactional id {txn} gets no new instance: {}", why(&failed))),
+    }
+    Ok(())
+}
+
+/// Reads a partition from its start to its end. Where transactions were open, the end of what is stable may follow late.
+async fn read_all<T: Transport>(
+    wire: &Wire<'_, T>,
+    partition: Partition,
+    isolation: Isolation,
+) -> Result<(), TargetError> {
+    let reader = Reader {
+        lane: Lane::Rig,
+        partition,
+        isolation,
+    };
+    let mut records: Vec<Seen> = Vec::new();
+    let mut position: Offset = 0;
+    let mut waits = 0;
+    loop {
+        let taken = match reader.take(wire.transport, position, usize::MAX).await {
+            Ok(taken) => taken,
+            Err(failed) => match wait(wire, &mut waits).await {
+                true => continue,
+                false => {
+                    // Nothing that was read so far is worth less for it.
+                    stuck(wire, format!("partition {partition} cannot be read from {position}: {failed:?}"));
+                    return Ok(());
+                }
+            },
+        };
+        records.extend(taken.records.iter().map(|(offset, record)| Seen {
+            offset: *offset,
+            tag: record.map(|record| record.tag),
+        }));
+        let moved = taken.next > position;
+        position = taken.next;
+        let stable = taken.last_stable < 0 || taken.last_stable >= taken.high_watermark;
+        let done = position >= taken.high_watermark && stable;
+        if done || (!moved && !wait(wire, &mut waits).await) {
+            wire.record(Event::Read {
+                partition,
+                isolation,
+                high_watermark: taken.high_watermark,
+                last_stable: (taken.last_stable >= 0).then_some(taken.last_stable),
+                records,
+            });
+            return Ok(());
+        }
+    }
+}
+
+async fn read_positions<T: Transport>(
+    wire: &Wire<'_, T>,
+    plan: &Plan,
+    group: GroupId,
+) -> Result<(), TargetError> {
+    let consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
+    let inputs = consumers.filter(|consumer| consumer.group == group).flat_map(|consumer| &consumer.inputs);
+    let mut partitions: Vec<Partition> = inputs.copied().collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    match patiently(wire, &Request::Positions { group, partitions }).await? {
+        Known::Done(Response::Positions(positions)) => {
+            for (partition, offset) in positions {
+                wire.record(Event::Committed {
+                    group,
+                    partition,
+                    offset,
+                });
+            }
+        }
+        failed => stuck(wire, format!("the positions of group {group} cannot be read: {}", why(&failed))),
+    }
+    Ok(())
+}
+
+/// Asks until there is a definite answer. A target that does not answer at all cannot be judged.
+async fn patiently<T: Transport>(
+    wire: &Wire<'_, T>,
+    request: &Request,
+) -> Result<Known, TargetError> {
+    let mut waits = 0;
+    loop {
+        let code = match wire.transport.call(Lane::Rig, request).await {
+            Ok(Ok(response)) => return Ok(Known::Done(response)),
+            Ok(Err(code)) => code,
+            Err(error) => match wait(wire, &mut waits).await {
+                true => continue,
+                false => return Err(error),
+            },
+        };
+        let passes = matches!(class(request, code), Class::Transient | Class::Indeterminate);
+        if !passes || !wait(wire, &mut waits).await {
+            return Ok(Known::Refused(code, false));
+        }
+    }
+}
+
+async fn wait<T: Transport>(wire: &Wire<'_, T>, waits: &mut u32) -> bool {
+    *waits += 1;
+    wire.transport.back_off(*waits).await
+}
+
+fn stuck<T>(wire: &Wire<'_, T>, what: String) {
+    wire.record(Event::Stuck { what });
+}
+
+fn why(known: &Known) -> String {
+    match known {
+        Known::Refused(code, _) => format!("it is refused with {code}"),
+        _ => "its outcome is unknown".to_owned(),
+    }
+}

@@ -118,7 +118,11 @@ impl Ask {
     }
 
     /// Sends the request, and again as the client's delivery says, until it knows.
-    pub(crate) async fn send<T: Transport>(mut self, wire: &Wire<'_, T>, request: &Request) -> Known {
+    pub(crate) async fn send<T: Transport>(
+        mut self,
+        wire: &Wire<'_, T>,
+        request: &Request,
+    ) -> Known {
         self.first_copy(wire, request).await;
         self.settle(wire, request).await
     }
@@ -150,7 +154,10 @@ impl Ask {
                     fate: self.fate,
                     request: request.clone(),
                 };
-                wire.held.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+                wire.held
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(held);
             }
         }
         self.copies += 1;
@@ -170,7 +177,11 @@ impl Ask {
     }
 
     /// Sends more copies until the client knows, or gives up.
-    pub(crate) async fn settle<T: Transport>(&mut self, wire: &Wire<'_, T>, request: &Request) -> Known {
+    pub(crate) async fn settle<T: Transport>(
+        &mut self,
+        wire: &Wire<'_, T>,
+        request: &Request,
+    ) -> Known {
         if self.crash {
             return Known::Unknown;
         }
@@ -223,7 +234,11 @@ impl Ask {
     }
 
     fn tell<T: Transport>(&self, wire: &Wire<'_, T>, outcome: Outcome) {
-        let fate = if self.copies == 0 { self.fate } else { Fate::Delivered };
+        let fate = if self.copies == 0 {
+            self.fate
+        } else {
+            Fate::Delivered
+        };
         wire.record(Event::Answer {
             of: self.of,
             preparation: self.preparation,

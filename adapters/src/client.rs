@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use onceness_reference::history::{Call, Event, Fetched, Outcome, Record, Reply, Seen, Sequence, Skip};
+use onceness_reference::history::{
+    Call, Event, Fetched, Outcome, Record, Reply, Seen, Sequence, Skip,
+};
 use onceness_reference::ids::{EventId, GroupId, Offset, Partition, Tag, TxnId};
 use onceness_reference::plan::{
     Client, Consumer, Delivery, Fate, NewRecord, Op, Protocol, Saving, Step,
@@ -76,14 +78,21 @@ impl TestClient {
         }
     }
 
-    async fn try_perform<T: Transport>(&mut self, wire: &Wire<'_, T>, step: &Step) -> Result<(), Skip> {
+    async fn try_perform<T: Transport>(
+        &mut self,
+        wire: &Wire<'_, T>,
+        step: &Step,
+    ) -> Result<(), Skip> {
         match &step.op {
             Op::Open => self.open(wire, step).await,
             Op::Crash => self.crash(wire, step),
             Op::Close => self.close(wire, step).await,
             Op::Begin => self.begin(wire, step),
             Op::Send { partition, batches } => {
-                let batches = batches.iter().map(|batch| batch.iter().map(plain).collect()).collect();
+                let batches = batches
+                    .iter()
+                    .map(|batch| batch.iter().map(plain).collect())
+                    .collect();
                 self.send(wire, step, *partition, batches).await
             }
             Op::Commit => self.end(wire, step, Ending::Commit).await,
@@ -103,8 +112,14 @@ impl TestClient {
         let outcome = match self.start(wire, step, of).await {
             Ok(life) => {
                 let opened = Reply::Opened {
-                    session: life.session.map(|session| (session.producer, session.epoch)),
-                    positions: life.inputs.iter().map(|input| (input.partition, input.start())).collect(),
+                    session: life
+                        .session
+                        .map(|session| (session.producer, session.epoch)),
+                    positions: life
+                        .inputs
+                        .iter()
+                        .map(|input| (input.partition, input.start()))
+                        .collect(),
                 };
                 self.life = Some(life);
                 Outcome::Done(opened)
@@ -125,7 +140,11 @@ impl TestClient {
         let session = match self.spec.delivery {
             Some(Delivery::Idempotent | Delivery::Transactional { .. }) => {
                 let txn = self.spec.txn();
-                match self.ask(step, of).send(wire, &Request::InitProducer { txn }).await {
+                match self
+                    .ask(step, of)
+                    .send(wire, &Request::InitProducer { txn })
+                    .await
+                {
                     Known::Done(Response::Producer(session)) => Some(session),
                     Known::Refused(code, _) => return Err(Outcome::Refused(code)),
                     _ => return Err(Outcome::Unknown),
@@ -137,7 +156,13 @@ impl TestClient {
         if let Some(consumer) = &self.spec.consumer {
             // The session may have been won already, so a failure from here on is not "did not happen".
             let joined = life.join(wire, step, of, consumer).await;
-            joined.map_err(|outcome| if session.is_some() { Outcome::Unknown } else { outcome })?;
+            joined.map_err(|outcome| {
+                if session.is_some() {
+                    Outcome::Unknown
+                } else {
+                    outcome
+                }
+            })?;
         }
         Ok(life)
     }
@@ -161,8 +186,15 @@ impl TestClient {
         let life = self.life.as_mut().ok_or(Skip::NotOpen)?;
         let of = wire.call(step, Call::Close);
         let mut outcome = Outcome::Done(Reply::Nothing);
-        let open = life.transaction.take().is_some_and(|open| open.is_known_to_broker());
-        if let (true, None, Some(request)) = (open, life.broken, end_request(&self.spec, life.session, Ending::Abort)) {
+        let open = life
+            .transaction
+            .take()
+            .is_some_and(|open| open.is_known_to_broker());
+        if let (true, None, Some(request)) = (
+            open,
+            life.broken,
+            end_request(&self.spec, life.session, Ending::Abort),
+        ) {
             outcome = settled(self.ask(step, of).send(wire, &request).await);
         }
         wire.record(Event::Return { of, outcome });
@@ -199,10 +231,13 @@ impl TestClient {
             life.transaction = Some(transaction);
             return Err(why);
         }
-        let of = wire.call(step, match ending {
-            Ending::Commit => Call::Commit,
-            Ending::Abort => Call::Abort,
-        });
+        let of = wire.call(
+            step,
+            match ending {
+                Ending::Commit => Call::Commit,
+                Ending::Abort => Call::Abort,
+            },
+        );
         if ending == Ending::Abort {
             life.must_rewind = !life.inputs.is_empty();
             life.queue.clear();
@@ -297,9 +332,15 @@ impl TestClient {
     ) -> Result<(), Known> {
         let (txn, protocol) = (self.spec.txn(), self.spec.protocol());
         let preparation = self.preparation(step, of);
-        let Some(life) = &mut self.life else { return Ok(()) };
-        let (Some(txn), Some(session)) = (txn, life.session) else { return Ok(()) };
-        let Some(transaction) = &mut life.transaction else { return Ok(()) };
+        let Some(life) = &mut self.life else {
+            return Ok(());
+        };
+        let (Some(txn), Some(session)) = (txn, life.session) else {
+            return Ok(());
+        };
+        let Some(transaction) = &mut life.transaction else {
+            return Ok(());
+        };
         if protocol == Some(Protocol::Tv2) || transaction.partitions.contains(&partition) {
             transaction.partitions.insert(partition);
             return Ok(());
@@ -345,7 +386,10 @@ impl TestClient {
 
     /// What a client does when a batch or position was not accepted: give up the transaction, or the session.
     fn failed(&mut self, outcomes: &[Known]) {
-        let plain = matches!(self.spec.delivery, Some(Delivery::AtMostOnce | Delivery::AtLeastOnce));
+        let plain = matches!(
+            self.spec.delivery,
+            Some(Delivery::AtMostOnce | Delivery::AtLeastOnce)
+        );
         let Some(life) = &mut self.life else { return };
         if outcomes.iter().any(Known::is_fenced) {
             life.broken = Some(Skip::Fenced);
@@ -431,11 +475,14 @@ impl TestClient {
         let life = self.ready()?;
         let positions = life.unsaved(saving)?;
         let member = life.member.clone();
-        let of = wire.call(step, Call::Save {
-            group,
-            positions: positions.clone(),
-            in_transaction: false,
-        });
+        let of = wire.call(
+            step,
+            Call::Save {
+                group,
+                positions: positions.clone(),
+                in_transaction: false,
+            },
+        );
         let request = Request::Save {
             group,
             member,
@@ -462,7 +509,8 @@ impl TestClient {
         step: &Step,
     ) -> Result<(), Skip> {
         let group = self.consumer()?.group;
-        let (txn, protocol) = (self.spec.txn().zip(self.spec.protocol())).ok_or(Skip::NoTransaction)?;
+        let (txn, protocol) =
+            (self.spec.txn().zip(self.spec.protocol())).ok_or(Skip::NoTransaction)?;
         let life = self.ready()?;
         let transaction = life.transaction.as_ref().ok_or(Skip::NoTransaction)?;
         if transaction.must_abort {
@@ -474,11 +522,14 @@ impl TestClient {
         let positions = life.unsaved(Saving::InTransaction)?;
         let session = life.session.ok_or(Skip::InDoubt)?;
         let member = life.member.clone();
-        let of = wire.call(step, Call::Save {
-            group,
-            positions: positions.clone(),
-            in_transaction: true,
-        });
+        let of = wire.call(
+            step,
+            Call::Save {
+                group,
+                positions: positions.clone(),
+                in_transaction: true,
+            },
+        );
         let request = Request::SaveInTxn {
             txn,
             session,
@@ -519,14 +570,24 @@ impl TestClient {
     ) -> Result<(), Known> {
         let (txn, protocol) = (self.spec.txn(), self.spec.protocol());
         let preparation = self.preparation(step, of);
-        let Some(life) = &mut self.life else { return Ok(()) };
-        let (Some(txn), Some(session)) = (txn, life.session) else { return Ok(()) };
-        let Some(transaction) = &mut life.transaction else { return Ok(()) };
+        let Some(life) = &mut self.life else {
+            return Ok(());
+        };
+        let (Some(txn), Some(session)) = (txn, life.session) else {
+            return Ok(());
+        };
+        let Some(transaction) = &mut life.transaction else {
+            return Ok(());
+        };
         let added = !transaction.groups.insert(group);
         if added || protocol == Some(Protocol::Tv2) {
             return Ok(());
         }
-        let request = Request::AddGroup { txn, session, group };
+        let request = Request::AddGroup {
+            txn,
+            session,
+            group,
+        };
         match preparation.send(wire, &request).await {
             Known::Done(_) => Ok(()),
             other => Err(other),
@@ -571,14 +632,24 @@ impl TestClient {
         let lane = Lane::Client(self.spec.id);
         let life = self.ready()?;
         // Its own pending positions would make the client wait for itself, and its outputs would be written twice.
-        if life.transaction.as_ref().is_some_and(Transaction::is_known_to_broker) {
+        if life
+            .transaction
+            .as_ref()
+            .is_some_and(Transaction::is_known_to_broker)
+        {
             return Err(Skip::TransactionOpen);
         }
         let of = wire.call(step, Call::Rewind);
-        let outcome = match life.go_to_saved(wire, Ask::new(lane, of, Fate::Delivered), &consumer).await {
+        let outcome = match life
+            .go_to_saved(wire, Ask::new(lane, of, Fate::Delivered), &consumer)
+            .await
+        {
             Ok(()) => {
                 life.must_rewind = false;
-                let positions = life.inputs.iter().map(|input| (input.partition, input.start()));
+                let positions = life
+                    .inputs
+                    .iter()
+                    .map(|input| (input.partition, input.start()));
                 Outcome::Done(Reply::Positions(positions.collect()))
             }
             Err(outcome) => outcome,
@@ -603,9 +674,11 @@ impl TestClient {
     /// How this client asks for what carries out the step.
     fn ask(&self, step: &Step, of: EventId) -> Ask {
         let lane = Lane::Client(self.spec.id);
-        let retries = self.spec.delivery != Some(Delivery::AtMostOnce)
-            || !matches!(step.op, Op::Send { .. });
-        Ask::new(lane, of, step.fate).crashing(step.crash).retrying(retries)
+        let retries =
+            self.spec.delivery != Some(Delivery::AtMostOnce) || !matches!(step.op, Op::Send { .. });
+        Ask::new(lane, of, step.fate)
+            .crashing(step.crash)
+            .retrying(retries)
     }
 
     /// How it asks for what prepares the step.
@@ -643,7 +716,11 @@ impl Life {
                 other => return Err(settled(other)),
             }
         }
-        self.inputs = consumer.inputs.iter().map(|partition| Input::at_start(*partition)).collect();
+        self.inputs = consumer
+            .inputs
+            .iter()
+            .map(|partition| Input::at_start(*partition))
+            .collect();
         self.go_to_saved(wire, plain(), consumer).await
     }
 
@@ -663,7 +740,9 @@ impl Life {
         };
         self.queue.clear();
         for input in &mut self.inputs {
-            let found = positions.iter().find(|(partition, _)| *partition == input.partition);
+            let found = positions
+                .iter()
+                .find(|(partition, _)| *partition == input.partition);
             input.go_to(found.and_then(|(_, position)| *position));
         }
         Ok(())
@@ -720,12 +799,19 @@ impl Life {
             .filter(|input| position(input) > input.saved.max(0))
             .map(|input| (input.partition, position(input)))
             .collect();
-        if moved.is_empty() { Err(Skip::NothingToDo) } else { Ok(moved) }
+        if moved.is_empty() {
+            Err(Skip::NothingToDo)
+        } else {
+            Ok(moved)
+        }
     }
 
     fn saved(&mut self, positions: &[(Partition, Offset)]) {
         for (partition, offset) in positions {
-            let input = self.inputs.iter_mut().find(|input| input.partition == *partition);
+            let input = self
+                .inputs
+                .iter_mut()
+                .find(|input| input.partition == *partition);
             if let Some(input) = input {
                 input.saved = *offset;
             }
@@ -735,7 +821,10 @@ impl Life {
     /// Everything before the first record that still waits was handled.
     fn update_handled(&mut self) {
         for input in &mut self.inputs {
-            let waiting = self.queue.iter().find(|polled| polled.partition == input.partition);
+            let waiting = self
+                .queue
+                .iter()
+                .find(|polled| polled.partition == input.partition);
             input.handled = waiting.map_or(input.fetched, |polled| polled.offset);
         }
     }

@@ -13,9 +13,9 @@ use onceness_reference::plan::Plan;
 use onceness_reference::protocol::{Answer, Request};
 use onceness_reference::rules::Rules;
 
+use crate::Adapter;
 use crate::run::run;
 use crate::transport::{Lane, TargetError, Transport};
-use crate::Adapter;
 
 /// How often a request that is refused for the moment is tried again before a client gives up.
 const PATIENCE: u32 = 64;

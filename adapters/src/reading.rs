@@ -70,7 +70,8 @@ fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
         match batch.body {
             Body::Marker(Ending::Abort) => aborted.retain(|other| Some(*other) != producer),
             Body::Marker(Ending::Commit) => {}
-            Body::Records(_) if batch.transactional && aborted.iter().any(|one| Some(*one) == producer) => {}
+            Body::Records(_)
+                if batch.transactional && aborted.iter().any(|one| Some(*one) == producer) => {}
             Body::Records(records) => {
                 for (offset, record) in records {
                     if offset < taken.next {

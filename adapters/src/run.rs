@@ -119,7 +119,13 @@ async fn settle_transactions<T: Transport>(
     let request = Request::InitProducer { txn: Some(txn) };
     match patiently(wire, &request).await? {
         Known::Done(_) => {}
-        failed => stuck(wire, format!("transactional id {txn} gets no new instance: {}", why(&failed))),
+        failed => stuck(
+            wire,
+            format!(
+                "transactional id {txn} gets no new instance: {}",
+                why(&failed)
+            ),
+        ),
     }
     Ok(())
 }
@@ -145,7 +151,10 @@ async fn read_all<T: Transport>(
                 true => continue,
                 false => {
                     // Nothing that was read so far is worth less for it.
-                    stuck(wire, format!("partition {partition} cannot be read from {position}: {failed:?}"));
+                    stuck(
+                        wire,
+                        format!("partition {partition} cannot be read from {position}: {failed:?}"),
+                    );
                     return Ok(());
                 }
             },
@@ -176,8 +185,13 @@ async fn read_positions<T: Transport>(
     plan: &Plan,
     group: GroupId,
 ) -> Result<(), TargetError> {
-    let consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
-    let inputs = consumers.filter(|consumer| consumer.group == group).flat_map(|consumer| &consumer.inputs);
+    let consumers = plan
+        .clients
+        .iter()
+        .filter_map(|client| client.consumer.as_ref());
+    let inputs = consumers
+        .filter(|consumer| consumer.group == group)
+        .flat_map(|consumer| &consumer.inputs);
     let mut partitions: Vec<Partition> = inputs.copied().collect();
     partitions.sort_unstable();
     partitions.dedup();
@@ -191,7 +205,13 @@ async fn read_positions<T: Transport>(
                 });
             }
         }
-        failed => stuck(wire, format!("the positions of group {group} cannot be read: {}", why(&failed))),
+        failed => stuck(
+            wire,
+            format!(
+                "the positions of group {group} cannot be read: {}",
+                why(&failed)
+            ),
+        ),
     }
     Ok(())
 }
@@ -211,7 +231,10 @@ async fn patiently<T: Transport>(
                 false => return Err(error),
             },
         };
-        let passes = matches!(class(request, code), Class::Transient | Class::Indeterminate);
+        let passes = matches!(
+            class(request, code),
+            Class::Transient | Class::Indeterminate
+        );
         if !passes || !wait(wire, &mut waits).await {
             return Ok(Known::Refused(code, false));
         }

@@ -123,6 +123,8 @@ struct Part {
     read: u32,
     /// Whether it aborted and must rewind.
     must_rewind: bool,
+    /// A second instance has started since: a zombie. It talks on for a while.
+    succeeded: bool,
 }
 
 impl Script<'_> {
@@ -201,18 +203,40 @@ impl Script<'_> {
             return None;
         }
         if self.lives.of(client.id).is_none() {
-            part = Part::default();
+            part = Part {
+                succeeded: part.succeeded,
+                ..Part::default()
+            };
+        }
+        if step.op == Op::Open {
+            part.succeeded = false;
         }
         self.parts.insert(client.id, part);
+        if step.op == Op::Open {
+            self.succeed(client);
+        }
         self.steps += 1;
         Some(step)
     }
 
+    /// The client's twins are zombies from now on.
+    fn succeed(&mut self, client: &Client) {
+        for twin in &self.profile.clients {
+            let same_txn = client.txn().is_some() && client.txn() == twin.txn();
+            if twin.id != client.id && (same_txn || is_same_member(client, twin)) {
+                self.parts.entry(twin.id).or_default().succeeded = true;
+            }
+        }
+    }
+
     fn op(&mut self, client: &Client, part: &mut Part) -> Option<Op> {
         let Some(life) = self.lives.of(client.id) else {
-            return Some(Op::Open);
+            // An instance that replaces another one waits a while, so that there is something to take over.
+            let early = part.succeeded && self.chance(60);
+            return if early { None } else { Some(Op::Open) };
         };
-        if self.chance(self.profile.crash) {
+        let doomed = part.succeeded && self.dice.bool();
+        if doomed || self.chance(self.profile.crash) {
             return Some(if self.chance(20) {
                 Op::Close
             } else {
@@ -221,7 +245,7 @@ impl Script<'_> {
         }
         match (&client.consumer, client.txn()) {
             (Some(consumer), Some(_)) => self.loop_op(consumer, life.in_transaction, part),
-            (Some(consumer), None) => Some(self.reader_op(consumer, part)),
+            (Some(consumer), None) => self.reader_op(consumer, part),
             (None, Some(_)) => Some(self.transaction_op(life.in_transaction, part)),
             (None, None) => {
                 let partition = self.any_partition();
@@ -288,17 +312,21 @@ impl Script<'_> {
         })
     }
 
-    fn reader_op(&mut self, consumer: &Consumer, part: &mut Part) -> Op {
+    fn reader_op(&mut self, consumer: &Consumer, part: &mut Part) -> Option<Op> {
         if self.chance(5) {
             part.stage = 0;
-            return Op::Rewind;
+            return Some(Op::Rewind);
+        }
+        let idle = part.stage % 3 == 0 && !self.unread(consumer, part);
+        if idle && self.chance(80) {
+            return None;
         }
         part.stage = part.stage % 3 + 1;
-        match (part.stage, consumer.saving) {
+        Some(match (part.stage, consumer.saving) {
             (1, _) => self.poll(part),
             (2, Saving::BeforeProcessing) | (3, Saving::AfterProcessing) => Op::Save,
             _ => Op::Process,
-        }
+        })
     }
 
     fn poll(&mut self, part: &mut Part) -> Op {
@@ -374,5 +402,12 @@ impl Script<'_> {
 
     fn chance(&mut self, percent: u8) -> bool {
         self.dice.u8(0..100) < percent
+    }
+}
+
+fn is_same_member(one: &Client, other: &Client) -> bool {
+    match (&one.consumer, &other.consumer) {
+        (Some(one), Some(other)) => one.member && other.member && one.group == other.group,
+        _ => false,
     }
 }

@@ -1,2 +1,117 @@
-//! placeholder
-fn main() {}
+//! `cargo ci`: the gate, and brokers for whatever wants to run against one.
+//!
+//! The contestable decision: cleaning up belongs to a second process, the [`undertaker`], because nothing inside this one
+//! can promise anything about the moment after `kill -9`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod broker;
+mod commands;
+mod gate;
+mod kafka;
+mod process;
+mod ready;
+mod tools;
+mod undertaker;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::process::{Interrupt, Interrupted};
+use crate::undertaker::Undertaker;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo ci                                     everything, with a real Apache Kafka
+  cargo ci --without-kafka                     everything that needs no Java
+  cargo ci kafka -- onceness certify kafka://{}
+  cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored";
+
+const KAFKA_EXAMPLES: &str = "\
+Examples:
+  cargo ci kafka -- sh -c 'echo the broker is at {}'
+  cargo ci kafka 4.0.0 -- onceness certify kafka://{} --cases 100
+  cargo ci kafka --long -- onceness certify kafka://{} --cases 20000
+  cargo ci kafka -- bash                       look around; ONCENESS_KAFKA holds the address";
+
+/// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka.
+#[derive(Parser)]
+#[command(name = "cargo ci", bin_name = "cargo ci", after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Leave out everything that needs a real broker, and say so.
+    #[arg(long)]
+    without_kafka: bool,
+    /// The release of Apache Kafka to certify.
+    #[arg(long, value_name = "VERSION", default_value = kafka::DEFAULT_VERSION)]
+    kafka: kafka::Version,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run a command with a fresh Apache Kafka, which is gone afterwards.
+    #[command(after_help = KAFKA_EXAMPLES)]
+    Kafka {
+        /// The release to run; fetched once by Maven, then cached.
+        #[arg(default_value = kafka::DEFAULT_VERSION)]
+        version: kafka::Version,
+        /// Let the JVM optimize fully: slower for its first 20 seconds, twice as fast after 30.
+        #[arg(long)]
+        long: bool,
+        /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Wait until standard input ends, then end the processes and delete the folders named there.
+    #[command(hide = true, name = undertaker::SUBCOMMAND)]
+    Undertake,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("cargo ci: {error:#}");
+            match error.downcast_ref::<Interrupted>() {
+                Some(interrupted) => interrupted.exit_code(),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Task::Undertake) = arguments.task {
+        undertaker::undertake(std::io::stdin().lock());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let interrupt = Interrupt::listen()?;
+    let undertaker = Undertaker::hire(interrupt)?;
+    match arguments.task {
+        None => Ok(gate::run(
+            &undertaker,
+            (!arguments.without_kafka).then_some(&arguments.kafka),
+        )),
+        Some(Task::Kafka {
+            version,
+            long,
+            command,
+        }) => {
+            let pace = if long {
+                kafka::Pace::Long
+            } else {
+                kafka::Pace::Short
+            };
+            tools::check_for_kafka(&version)?;
+            broker::lend(
+                &kafka::start(&version, pace, &undertaker)?,
+                &command,
+                &undertaker,
+            )
+        }
+        Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
+    }
+}

@@ -39,11 +39,7 @@ impl<T> Wire<'_, T> {
     }
 
     pub(crate) fn call(&self, step: &Step, call: Call) -> EventId {
-        self.record(Event::Call {
-            step: step.id,
-            client: step.client,
-            call,
-        })
+        self.record(Event::Call { step: step.id, client: step.client, call })
     }
 }
 
@@ -103,10 +99,7 @@ impl Ask {
     }
 
     pub(crate) fn preparing(self) -> Self {
-        Ask {
-            preparation: true,
-            ..self
-        }
+        Ask { preparation: true, ..self }
     }
 
     pub(crate) fn crashing(self, crash: bool) -> Self {
@@ -154,10 +147,7 @@ impl Ask {
                     fate: self.fate,
                     request: request.clone(),
                 };
-                wire.held
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(held);
+                wire.held.lock().unwrap_or_else(PoisonError::into_inner).push(held);
             }
         }
         self.copies += 1;
@@ -234,17 +224,8 @@ impl Ask {
     }
 
     fn tell<T: Transport>(&self, wire: &Wire<'_, T>, outcome: Outcome) {
-        let fate = if self.copies == 0 {
-            self.fate
-        } else {
-            Fate::Delivered
-        };
-        wire.record(Event::Answer {
-            of: self.of,
-            preparation: self.preparation,
-            fate,
-            outcome,
-        });
+        let fate = if self.copies == 0 { self.fate } else { Fate::Delivered };
+        wire.record(Event::Answer { of: self.of, preparation: self.preparation, fate, outcome });
     }
 }
 

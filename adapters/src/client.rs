@@ -4,19 +4,18 @@
 //! The one contestable decision: a client knows no more than a real one would. What the rig saw of an answer that was
 //! lost on its way goes into the history, never into what the client does next.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use onceness_reference::history::{
-    Call, Event, Fetched, Outcome, Record, Reply, Seen, Sequence, Skip,
-};
-use onceness_reference::ids::{EventId, GroupId, Offset, Partition, Tag, TxnId};
+use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Sequence, Skip};
+use onceness_reference::ids::{EventId, GroupId, Partition, Tag, TxnId};
 use onceness_reference::plan::{
     Client, Consumer, Delivery, Fate, NewRecord, Op, Protocol, Saving, Step,
 };
 use onceness_reference::protocol::{Batch, Ending, Member, Request, Response, Session};
 
 use crate::ask::{Ask, Known, Wire};
-use crate::reading::{Reader, Taken};
+use crate::progress::{Progress, outputs};
+use crate::reading::Reader;
 use crate::transport::{Lane, Transport};
 
 /// One client of a case, from one opening to the next.
@@ -34,8 +33,7 @@ struct Life {
     sequences: BTreeMap<Partition, i32>,
     transaction: Option<Transaction>,
     must_rewind: bool,
-    inputs: Vec<Input>,
-    queue: VecDeque<Polled>,
+    progress: Progress,
 }
 
 /// The open transaction, as its client knows it.
@@ -47,22 +45,6 @@ struct Transaction {
     must_abort: bool,
     /// Outputs were written and the position of their inputs not yet saved: committing now would repeat them.
     unsaved_outputs: bool,
-}
-
-/// How far a consumer is in one of its inputs. All are the next offset.
-struct Input {
-    partition: Partition,
-    fetched: Offset,
-    handled: Offset,
-    saved: Offset,
-}
-
-/// A record that was polled and not yet processed or forwarded.
-#[derive(Clone, Copy)]
-struct Polled {
-    partition: Partition,
-    offset: Offset,
-    record: Option<Record>,
 }
 
 impl TestClient {
@@ -89,10 +71,8 @@ impl TestClient {
             Op::Close => self.close(wire, step).await,
             Op::Begin => self.begin(wire, step),
             Op::Send { partition, batches } => {
-                let batches = batches
-                    .iter()
-                    .map(|batch| batch.iter().map(plain).collect())
-                    .collect();
+                let batches =
+                    batches.iter().map(|batch| batch.iter().map(plain).collect()).collect();
                 self.send(wire, step, *partition, batches).await
             }
             Op::Commit => self.end(wire, step, Ending::Commit).await,
@@ -112,14 +92,8 @@ impl TestClient {
         let outcome = match self.start(wire, step, of).await {
             Ok(life) => {
                 let opened = Reply::Opened {
-                    session: life
-                        .session
-                        .map(|session| (session.producer, session.epoch)),
-                    positions: life
-                        .inputs
-                        .iter()
-                        .map(|input| (input.partition, input.start()))
-                        .collect(),
+                    session: life.session.map(|session| (session.producer, session.epoch)),
+                    positions: life.progress.positions(),
                 };
                 self.life = Some(life);
                 Outcome::Done(opened)
@@ -140,11 +114,7 @@ impl TestClient {
         let session = match self.spec.delivery {
             Some(Delivery::Idempotent | Delivery::Transactional { .. }) => {
                 let txn = self.spec.txn();
-                match self
-                    .ask(step, of)
-                    .send(wire, &Request::InitProducer { txn })
-                    .await
-                {
+                match self.ask(step, of).send(wire, &Request::InitProducer { txn }).await {
                     Known::Done(Response::Producer(session)) => Some(session),
                     Known::Refused(code, _) => return Err(Outcome::Refused(code)),
                     _ => return Err(Outcome::Unknown),
@@ -156,13 +126,7 @@ impl TestClient {
         if let Some(consumer) = &self.spec.consumer {
             // The session may have been won already, so a failure from here on is not "did not happen".
             let joined = life.join(wire, step, of, consumer).await;
-            joined.map_err(|outcome| {
-                if session.is_some() {
-                    Outcome::Unknown
-                } else {
-                    outcome
-                }
-            })?;
+            joined.map_err(|outcome| if session.is_some() { Outcome::Unknown } else { outcome })?;
         }
         Ok(life)
     }
@@ -186,15 +150,10 @@ impl TestClient {
         let life = self.life.as_mut().ok_or(Skip::NotOpen)?;
         let of = wire.call(step, Call::Close);
         let mut outcome = Outcome::Done(Reply::Nothing);
-        let open = life
-            .transaction
-            .take()
-            .is_some_and(|open| open.is_known_to_broker());
-        if let (true, None, Some(request)) = (
-            open,
-            life.broken,
-            end_request(&self.spec, life.session, Ending::Abort),
-        ) {
+        let open = life.transaction.take().is_some_and(|open| open.is_known_to_broker());
+        if let (true, None, Some(request)) =
+            (open, life.broken, end_request(&self.spec, life.session, Ending::Abort))
+        {
             outcome = settled(self.ask(step, of).send(wire, &request).await);
         }
         wire.record(Event::Return { of, outcome });
@@ -239,8 +198,8 @@ impl TestClient {
             },
         );
         if ending == Ending::Abort {
-            life.must_rewind = !life.inputs.is_empty();
-            life.queue.clear();
+            life.must_rewind = !life.progress.inputs().is_empty();
+            life.progress.drop_polled();
         }
         let known = match transaction.is_known_to_broker() {
             // As real clients do: a transaction that nothing was added to ends without a request.
@@ -254,10 +213,7 @@ impl TestClient {
         };
         let life = self.ready()?;
         life.ended(&known, transaction.must_abort);
-        wire.record(Event::Return {
-            of,
-            outcome: settled(known),
-        });
+        wire.record(Event::Return { of, outcome: settled(known) });
         self.crash_if_told(wire, step);
         Ok(())
     }
@@ -347,11 +303,7 @@ impl TestClient {
         }
         // Known to the broker from now on, whatever the answer: the end must be told.
         transaction.partitions.insert(partition);
-        let request = Request::AddPartition {
-            txn,
-            session,
-            partition,
-        };
+        let request = Request::AddPartition { txn, session, partition };
         match preparation.send(wire, &request).await {
             Known::Done(_) => Ok(()),
             other => Err(other),
@@ -386,10 +338,8 @@ impl TestClient {
 
     /// What a client does when a batch or position was not accepted: give up the transaction, or the session.
     fn failed(&mut self, outcomes: &[Known]) {
-        let plain = matches!(
-            self.spec.delivery,
-            Some(Delivery::AtMostOnce | Delivery::AtLeastOnce)
-        );
+        let plain =
+            matches!(self.spec.delivery, Some(Delivery::AtMostOnce | Delivery::AtLeastOnce));
         let Some(life) = &mut self.life else { return };
         if outcomes.iter().any(Known::is_fenced) {
             life.broken = Some(Skip::Fenced);
@@ -419,21 +369,16 @@ impl TestClient {
         let mut left = max;
         let mut polled = Vec::new();
         let mut failure = None;
-        for input in &mut life.inputs {
+        for place in 0..life.progress.inputs().len() {
             if left == 0 {
                 break;
             }
-            let reader = Reader {
-                lane,
-                partition: input.partition,
-                isolation,
-            };
-            match reader.take(wire.transport, input.fetched, left).await {
-                Ok(taken) => {
-                    left -= taken.records.len();
-                    if let Some(fetched) = input.take(taken, &mut life.queue) {
-                        polled.push(fetched);
-                    }
+            let input = &life.progress.inputs()[place];
+            let reader = Reader { lane, partition: input.partition, isolation };
+            match reader.fetch(wire.transport, input.fetched, left).await {
+                Ok(fetched) => {
+                    left -= fetched.taken.records.len();
+                    polled.extend(life.progress.take(place, fetched.taken));
                 }
                 Err(outcome) => failure = Some(outcome),
             }
@@ -449,17 +394,7 @@ impl TestClient {
     fn process<T: Transport>(&mut self, wire: &Wire<'_, T>, step: &Step) -> Result<(), Skip> {
         let saving = self.consumer()?.saving;
         let life = self.ready()?;
-        let mut records = Vec::new();
-        life.queue.retain(|polled| {
-            let saved = (life.inputs.iter())
-                .any(|input| input.partition == polled.partition && polled.offset < input.saved);
-            let due = saving != Saving::BeforeProcessing || saved;
-            if due {
-                records.extend(polled.record.map(|record| record.tag));
-            }
-            !due
-        });
-        life.update_handled();
+        let records = life.progress.process(saving);
         if records.is_empty() {
             return Err(Skip::NothingToDo);
         }
@@ -473,32 +408,19 @@ impl TestClient {
         let consumer = self.consumer()?;
         let (group, saving) = (consumer.group, consumer.saving);
         let life = self.ready()?;
-        let positions = life.unsaved(saving)?;
+        let positions = life.progress.unsaved(saving)?;
         let member = life.member.clone();
-        let of = wire.call(
-            step,
-            Call::Save {
-                group,
-                positions: positions.clone(),
-                in_transaction: false,
-            },
-        );
-        let request = Request::Save {
-            group,
-            member,
-            positions: positions.clone(),
-        };
+        let of = wire
+            .call(step, Call::Save { group, positions: positions.clone(), in_transaction: false });
+        let request = Request::Save { group, member, positions: positions.clone() };
         let known = self.ask(step, of).send(wire, &request).await;
         let life = self.ready()?;
         match &known {
-            Known::Done(_) => life.saved(&positions),
+            Known::Done(_) => life.progress.saved(&positions),
             known if known.is_fenced() => life.broken = Some(Skip::Fenced),
             _ => life.broken = Some(Skip::InDoubt),
         }
-        wire.record(Event::Return {
-            of,
-            outcome: settled(known),
-        });
+        wire.record(Event::Return { of, outcome: settled(known) });
         self.crash_if_told(wire, step);
         Ok(())
     }
@@ -519,17 +441,11 @@ impl TestClient {
         if life.must_rewind {
             return Err(Skip::MustRewind);
         }
-        let positions = life.unsaved(Saving::InTransaction)?;
+        let positions = life.progress.unsaved(Saving::InTransaction)?;
         let session = life.session.ok_or(Skip::InDoubt)?;
         let member = life.member.clone();
-        let of = wire.call(
-            step,
-            Call::Save {
-                group,
-                positions: positions.clone(),
-                in_transaction: true,
-            },
-        );
+        let of = wire
+            .call(step, Call::Save { group, positions: positions.clone(), in_transaction: true });
         let request = Request::SaveInTxn {
             txn,
             session,
@@ -545,17 +461,14 @@ impl TestClient {
         match &known {
             Known::Done(_) => {
                 let life = self.ready()?;
-                life.saved(&positions);
+                life.progress.saved(&positions);
                 if let Some(transaction) = &mut life.transaction {
                     transaction.unsaved_outputs = false;
                 }
             }
             _ => self.failed(std::slice::from_ref(&known)),
         }
-        wire.record(Event::Return {
-            of,
-            outcome: settled(known),
-        });
+        wire.record(Event::Return { of, outcome: settled(known) });
         self.crash_if_told(wire, step);
         Ok(())
     }
@@ -583,11 +496,7 @@ impl TestClient {
         if added || protocol == Some(Protocol::Tv2) {
             return Ok(());
         }
-        let request = Request::AddGroup {
-            txn,
-            session,
-            group,
-        };
+        let request = Request::AddGroup { txn, session, group };
         match preparation.send(wire, &request).await {
             Known::Done(_) => Ok(()),
             other => Err(other),
@@ -607,17 +516,7 @@ impl TestClient {
         if transaction.must_abort {
             return Err(Skip::MustAbort);
         }
-        let taken = life.queue.len().min(usize::from(limit));
-        let inputs: Vec<Polled> = life.queue.drain(..taken).collect();
-        let outputs = inputs.iter().filter_map(|polled| polled.record).enumerate();
-        let records: Vec<Record> = outputs
-            .map(|(i, input)| Record {
-                tag: Tag(tag.0 + i as u32),
-                key: input.key,
-                from: Some(input.tag),
-            })
-            .collect();
-        life.update_handled();
+        let records = outputs(&life.progress.forward(usize::from(limit)), tag);
         if records.is_empty() {
             return Err(Skip::NothingToDo);
         }
@@ -632,28 +531,18 @@ impl TestClient {
         let lane = Lane::Client(self.spec.id);
         let life = self.ready()?;
         // Its own pending positions would make the client wait for itself, and its outputs would be written twice.
-        if life
-            .transaction
-            .as_ref()
-            .is_some_and(Transaction::is_known_to_broker)
-        {
+        if life.transaction.as_ref().is_some_and(Transaction::is_known_to_broker) {
             return Err(Skip::TransactionOpen);
         }
         let of = wire.call(step, Call::Rewind);
-        let outcome = match life
-            .go_to_saved(wire, Ask::new(lane, of, Fate::Delivered), &consumer)
-            .await
-        {
-            Ok(()) => {
-                life.must_rewind = false;
-                let positions = life
-                    .inputs
-                    .iter()
-                    .map(|input| (input.partition, input.start()));
-                Outcome::Done(Reply::Positions(positions.collect()))
-            }
-            Err(outcome) => outcome,
-        };
+        let outcome =
+            match life.go_to_saved(wire, Ask::new(lane, of, Fate::Delivered), &consumer).await {
+                Ok(()) => {
+                    life.must_rewind = false;
+                    Outcome::Done(Reply::Positions(life.progress.positions()))
+                }
+                Err(outcome) => outcome,
+            };
         wire.record(Event::Return { of, outcome });
         Ok(())
     }
@@ -676,9 +565,7 @@ impl TestClient {
         let lane = Lane::Client(self.spec.id);
         let retries =
             self.spec.delivery != Some(Delivery::AtMostOnce) || !matches!(step.op, Op::Send { .. });
-        Ask::new(lane, of, step.fate)
-            .crashing(step.crash)
-            .retrying(retries)
+        Ask::new(lane, of, step.fate).crashing(step.crash).retrying(retries)
     }
 
     /// How it asks for what prepares the step.
@@ -696,8 +583,7 @@ impl Life {
             sequences: BTreeMap::new(),
             transaction: None,
             must_rewind: false,
-            inputs: Vec::new(),
-            queue: VecDeque::new(),
+            progress: Progress::default(),
         }
     }
 
@@ -716,11 +602,7 @@ impl Life {
                 other => return Err(settled(other)),
             }
         }
-        self.inputs = consumer
-            .inputs
-            .iter()
-            .map(|partition| Input::at_start(*partition))
-            .collect();
+        self.progress = Progress::at_start(consumer);
         self.go_to_saved(wire, plain(), consumer).await
     }
 
@@ -730,21 +612,13 @@ impl Life {
         ask: Ask,
         consumer: &Consumer,
     ) -> Result<(), Outcome> {
-        let request = Request::Positions {
-            group: consumer.group,
-            partitions: consumer.inputs.clone(),
-        };
+        let request =
+            Request::Positions { group: consumer.group, partitions: consumer.inputs.clone() };
         let positions = match ask.send(wire, &request).await {
             Known::Done(Response::Positions(positions)) => positions,
             other => return Err(settled(other)),
         };
-        self.queue.clear();
-        for input in &mut self.inputs {
-            let found = positions
-                .iter()
-                .find(|(partition, _)| *partition == input.partition);
-            input.go_to(found.and_then(|(_, position)| *position));
-        }
+        self.progress.go_to_saved(&positions);
         Ok(())
     }
 
@@ -759,11 +633,7 @@ impl Life {
             }
             None => -1,
         };
-        Batch {
-            session: self.session,
-            first_sequence,
-            records,
-        }
+        Batch { session: self.session, first_sequence, records }
     }
 
     /// What the client knows after the end of its transaction.
@@ -788,46 +658,6 @@ impl Life {
             _ => self.broken = Some(Skip::InDoubt),
         }
     }
-
-    /// The positions that have moved since they were saved.
-    fn unsaved(&self, saving: Saving) -> Result<Vec<(Partition, Offset)>, Skip> {
-        let position = |input: &Input| match saving {
-            Saving::BeforeProcessing => input.fetched,
-            Saving::AfterProcessing | Saving::InTransaction => input.handled,
-        };
-        let moved: Vec<_> = (self.inputs.iter())
-            .filter(|input| position(input) > input.saved.max(0))
-            .map(|input| (input.partition, position(input)))
-            .collect();
-        if moved.is_empty() {
-            Err(Skip::NothingToDo)
-        } else {
-            Ok(moved)
-        }
-    }
-
-    fn saved(&mut self, positions: &[(Partition, Offset)]) {
-        for (partition, offset) in positions {
-            let input = self
-                .inputs
-                .iter_mut()
-                .find(|input| input.partition == *partition);
-            if let Some(input) = input {
-                input.saved = *offset;
-            }
-        }
-    }
-
-    /// Everything before the first record that still waits was handled.
-    fn update_handled(&mut self) {
-        for input in &mut self.inputs {
-            let waiting = self
-                .queue
-                .iter()
-                .find(|polled| polled.partition == input.partition);
-            input.handled = waiting.map_or(input.fetched, |polled| polled.offset);
-        }
-    }
 }
 
 impl Transaction {
@@ -836,71 +666,13 @@ impl Transaction {
     }
 }
 
-impl Input {
-    fn at_start(partition: Partition) -> Self {
-        Input {
-            partition,
-            fetched: 0,
-            handled: 0,
-            saved: NOT_SAVED,
-        }
-    }
-
-    fn go_to(&mut self, position: Option<Offset>) {
-        self.fetched = position.unwrap_or(0);
-        self.handled = self.fetched;
-        self.saved = position.unwrap_or(NOT_SAVED);
-    }
-
-    /// The saved position that the client started from.
-    fn start(&self) -> Option<Offset> {
-        (self.saved != NOT_SAVED).then_some(self.saved)
-    }
-
-    fn take(&mut self, taken: Taken, queue: &mut VecDeque<Polled>) -> Option<Fetched> {
-        if taken.next == self.fetched {
-            return None;
-        }
-        let partition = self.partition;
-        let from = std::mem::replace(&mut self.fetched, taken.next);
-        let seen = taken.records.iter().map(|(offset, record)| Seen {
-            offset: *offset,
-            tag: record.map(|record| record.tag),
-        });
-        let records = seen.collect();
-        queue.extend(taken.records.into_iter().map(|(offset, record)| Polled {
-            partition,
-            offset,
-            record,
-        }));
-        Some(Fetched {
-            partition,
-            from,
-            to: taken.next,
-            records,
-        })
-    }
-}
-
-/// Stands for "no position saved": below every offset.
-const NOT_SAVED: Offset = -1;
-
 fn plain(record: &NewRecord) -> Record {
-    Record {
-        tag: record.tag,
-        key: record.key,
-        from: None,
-    }
+    Record { tag: record.tag, key: record.key, from: None }
 }
 
 fn end_request(spec: &Client, session: Option<Session>, ending: Ending) -> Option<Request> {
     let (txn, protocol): (TxnId, Protocol) = spec.txn().zip(spec.protocol())?;
-    Some(Request::EndTxn {
-        txn,
-        session: session?,
-        ending,
-        protocol,
-    })
+    Some(Request::EndTxn { txn, session: session?, ending, protocol })
 }
 
 /// What goes into the history for what a client knows in the end.

@@ -9,6 +9,7 @@ mod ask;
 mod client;
 pub mod codes;
 pub mod memory;
+mod progress;
 mod reading;
 mod record;
 mod run;

@@ -75,9 +75,7 @@ impl Way {
             broker: Broker::new(rules, plan.partitions),
             dice: fastrand::Rng::with_seed(plan.schedule),
         };
-        Way {
-            state: Mutex::new(state),
-        }
+        Way { state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,12 +1,13 @@
 //! Reading a partition as Kafka's consumers do: fetch, leave out what was aborted, and go on behind what was returned
 //! (`CompletedFetch` of the Java client).
 
-use onceness_reference::history::{Outcome, Record};
+use onceness_reference::history::Outcome;
 use onceness_reference::ids::{Offset, Partition};
 use onceness_reference::plan::Isolation;
 use onceness_reference::protocol::{Body, Ending, FetchReply, Request, Response};
 
 use crate::ask::outcome;
+use crate::progress::Taken;
 use crate::transport::{Lane, Transport};
 
 /// Who reads what.
@@ -17,32 +18,31 @@ pub(crate) struct Reader {
     pub(crate) isolation: Isolation,
 }
 
-/// What one fetch gave an application.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// The position to go on from.
-    pub(crate) next: Offset,
-    /// The records with their offsets. None: not a record of this case.
-    pub(crate) records: Vec<(Offset, Option<Record>)>,
+/// What one fetch gave an application, and what it told of the partition.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    pub(crate) taken: Taken,
     pub(crate) high_watermark: Offset,
+    /// -1 where the broker did not tell.
     pub(crate) last_stable: Offset,
 }
 
 impl Reader {
     /// Fetches once from a position, and takes at most so many records.
-    pub(crate) async fn take<T: Transport>(
+    pub(crate) async fn fetch<T: Transport>(
         self,
         transport: &T,
         from: Offset,
         max: usize,
-    ) -> Result<Taken, Outcome> {
-        let request = Request::Fetch {
-            partition: self.partition,
-            offset: from,
-            isolation: self.isolation,
-        };
+    ) -> Result<Fetch, Outcome> {
+        let request =
+            Request::Fetch { partition: self.partition, offset: from, isolation: self.isolation };
         match transport.call(self.lane, &request).await {
-            Ok(Ok(Response::Fetched(reply))) => Ok(visible(reply, from, max)),
+            Ok(Ok(Response::Fetched(reply))) => Ok(Fetch {
+                high_watermark: reply.high_watermark,
+                last_stable: reply.last_stable,
+                taken: visible(reply, from, max),
+            }),
             other => Err(outcome(&request, &other)),
         }
     }
@@ -50,12 +50,7 @@ impl Reader {
 
 /// What an application is handed of a fetch. Without a list of aborted transactions (read_uncommitted) everything is.
 fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
-    let mut taken = Taken {
-        next: from,
-        records: Vec::new(),
-        high_watermark: reply.high_watermark,
-        last_stable: reply.last_stable,
-    };
+    let mut taken = Taken { next: from, records: Vec::new() };
     let mut to_come = reply.aborted;
     to_come.sort_unstable_by_key(|(_, first)| std::cmp::Reverse(*first));
     let mut aborted: Vec<i64> = Vec::new();

@@ -19,8 +19,6 @@ impl Recorder {
     }
 
     pub(crate) fn into_events(self) -> Vec<Event> {
-        self.events
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.events.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,12 +32,7 @@ pub(crate) async fn run<T: Transport>(
         for fault in &planned.faults {
             strike(transport, &recorder, *fault).await;
         }
-        let wire = Wire {
-            transport,
-            recorder: &recorder,
-            held: &held,
-            round,
-        };
+        let wire = Wire { transport, recorder: &recorder, held: &held, round };
         let mut overlapping: Vec<BoxFuture<'_, ()>> = Vec::new();
         for late in take_due(&held, round) {
             lanes += 1;
@@ -52,12 +47,7 @@ pub(crate) async fn run<T: Transport>(
         }
         transport.overlap(overlapping).await;
     }
-    let epilogue = Wire {
-        transport,
-        recorder: &recorder,
-        held: &held,
-        round: plan.rounds.len(),
-    };
+    let epilogue = Wire { transport, recorder: &recorder, held: &held, round: plan.rounds.len() };
     for late in take_due(&held, usize::MAX) {
         lanes += 1;
         release(&epilogue, Lane::Held(lanes), late).await;
@@ -119,13 +109,9 @@ async fn settle_transactions<T: Transport>(
     let request = Request::InitProducer { txn: Some(txn) };
     match patiently(wire, &request).await? {
         Known::Done(_) => {}
-        failed => stuck(
-            wire,
-            format!(
-                "transactional id {txn} gets no new instance: {}",
-                why(&failed)
-            ),
-        ),
+        failed => {
+            stuck(wire, format!("transactional id {txn} gets no new instance: {}", why(&failed)))
+        }
     }
     Ok(())
 }
@@ -136,17 +122,13 @@ async fn read_all<T: Transport>(
     partition: Partition,
     isolation: Isolation,
 ) -> Result<(), TargetError> {
-    let reader = Reader {
-        lane: Lane::Rig,
-        partition,
-        isolation,
-    };
+    let reader = Reader { lane: Lane::Rig, partition, isolation };
     let mut records: Vec<Seen> = Vec::new();
     let mut position: Offset = 0;
     let mut waits = 0;
     loop {
-        let taken = match reader.take(wire.transport, position, usize::MAX).await {
-            Ok(taken) => taken,
+        let fetch = match reader.fetch(wire.transport, position, usize::MAX).await {
+            Ok(fetch) => fetch,
             Err(failed) => match wait(wire, &mut waits).await {
                 true => continue,
                 false => {
@@ -159,20 +141,21 @@ async fn read_all<T: Transport>(
                 }
             },
         };
+        let taken = fetch.taken;
         records.extend(taken.records.iter().map(|(offset, record)| Seen {
             offset: *offset,
             tag: record.map(|record| record.tag),
         }));
         let moved = taken.next > position;
         position = taken.next;
-        let stable = taken.last_stable < 0 || taken.last_stable >= taken.high_watermark;
-        let done = position >= taken.high_watermark && stable;
+        let stable = fetch.last_stable < 0 || fetch.last_stable >= fetch.high_watermark;
+        let done = position >= fetch.high_watermark && stable;
         if done || (!moved && !wait(wire, &mut waits).await) {
             wire.record(Event::Read {
                 partition,
                 isolation,
-                high_watermark: taken.high_watermark,
-                last_stable: (taken.last_stable >= 0).then_some(taken.last_stable),
+                high_watermark: fetch.high_watermark,
+                last_stable: (fetch.last_stable >= 0).then_some(fetch.last_stable),
                 records,
             });
             return Ok(());
@@ -185,33 +168,21 @@ async fn read_positions<T: Transport>(
     plan: &Plan,
     group: GroupId,
 ) -> Result<(), TargetError> {
-    let consumers = plan
-        .clients
-        .iter()
-        .filter_map(|client| client.consumer.as_ref());
-    let inputs = consumers
-        .filter(|consumer| consumer.group == group)
-        .flat_map(|consumer| &consumer.inputs);
+    let consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
+    let inputs =
+        consumers.filter(|consumer| consumer.group == group).flat_map(|consumer| &consumer.inputs);
     let mut partitions: Vec<Partition> = inputs.copied().collect();
     partitions.sort_unstable();
     partitions.dedup();
     match patiently(wire, &Request::Positions { group, partitions }).await? {
         Known::Done(Response::Positions(positions)) => {
             for (partition, offset) in positions {
-                wire.record(Event::Committed {
-                    group,
-                    partition,
-                    offset,
-                });
+                wire.record(Event::Committed { group, partition, offset });
             }
         }
-        failed => stuck(
-            wire,
-            format!(
-                "the positions of group {group} cannot be read: {}",
-                why(&failed)
-            ),
-        ),
+        failed => {
+            stuck(wire, format!("the positions of group {group} cannot be read: {}", why(&failed)))
+        }
     }
     Ok(())
 }
@@ -231,10 +202,7 @@ async fn patiently<T: Transport>(
                 false => return Err(error),
             },
         };
-        let passes = matches!(
-            class(request, code),
-            Class::Transient | Class::Indeterminate
-        );
+        let passes = matches!(class(request, code), Class::Transient | Class::Indeterminate);
         if !passes || !wait(wire, &mut waits).await {
             return Ok(Known::Refused(code, false));
         }

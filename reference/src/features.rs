@@ -17,13 +17,8 @@ pub struct Features {
 
 impl Features {
     /// Everything.
-    pub const ALL: Features = Features {
-        tv1: true,
-        tv2: true,
-        fates: true,
-        restart: true,
-        members: true,
-    };
+    pub const ALL: Features =
+        Features { tv1: true, tv2: true, fates: true, restart: true, members: true };
 
     /// Whether transactions can be had at all.
     pub fn transactions(self) -> bool {

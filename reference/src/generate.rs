@@ -58,20 +58,13 @@ pub struct PlanTree {
 impl std::fmt::Debug for PlanTree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let trying = &self.trying;
-        f.debug_struct("PlanTree")
-            .field("best", &self.best)
-            .field("trying", trying)
-            .finish()
+        f.debug_struct("PlanTree").field("best", &self.best).field("trying", trying).finish()
     }
 }
 
 impl PlanTree {
     fn new(plan: Plan) -> Self {
-        PlanTree {
-            rest: Box::new(smaller(&plan)),
-            best: plan,
-            trying: None,
-        }
+        PlanTree { rest: Box::new(smaller(&plan)), best: plan, trying: None }
     }
 }
 
@@ -203,10 +196,7 @@ impl Script<'_> {
             return None;
         }
         if self.lives.of(client.id).is_none() {
-            part = Part {
-                succeeded: part.succeeded,
-                ..Part::default()
-            };
+            part = Part { succeeded: part.succeeded, ..Part::default() };
         }
         if step.op == Op::Open {
             part.succeeded = false;
@@ -237,11 +227,7 @@ impl Script<'_> {
         };
         let doomed = part.succeeded && self.dice.bool();
         if doomed || self.chance(self.profile.crash) {
-            return Some(if self.chance(20) {
-                Op::Close
-            } else {
-                Op::Crash
-            });
+            return Some(if self.chance(20) { Op::Close } else { Op::Crash });
         }
         match (&client.consumer, client.txn()) {
             (Some(consumer), Some(_)) => self.loop_op(consumer, life.in_transaction, part),
@@ -283,11 +269,7 @@ impl Script<'_> {
             part.stage = 0;
             // Without anything to read a loop waits, mostly.
             let idle = !self.unread(consumer, part) && self.steps > 4;
-            return if idle && self.chance(80) {
-                None
-            } else {
-                Some(Op::Begin)
-            };
+            return if idle && self.chance(80) { None } else { Some(Op::Begin) };
         }
         part.stage += 1;
         Some(match part.stage {
@@ -297,11 +279,7 @@ impl Script<'_> {
                 let limit = self.profile.poll_max;
                 let tag = Tag(self.tags);
                 self.tags += u32::from(limit);
-                Op::Forward {
-                    to: Partition(self.dice.u8(outputs)),
-                    tag,
-                    limit,
-                }
+                Op::Forward { to: Partition(self.dice.u8(outputs)), tag, limit }
             }
             3 => Op::SaveInTransaction,
             _ => {
@@ -343,9 +321,7 @@ impl Script<'_> {
     }
 
     fn unread(&self, consumer: &Consumer, part: &Part) -> bool {
-        let sent: u32 = (consumer.inputs.iter())
-            .map(|input| self.sent[usize::from(input.0)])
-            .sum();
+        let sent: u32 = (consumer.inputs.iter()).map(|input| self.sent[usize::from(input.0)]).sum();
         sent > part.read
     }
 
@@ -365,10 +341,7 @@ impl Script<'_> {
     fn record(&mut self) -> NewRecord {
         let tag = Tag(self.tags);
         self.tags += 1;
-        NewRecord {
-            tag,
-            key: Key(self.dice.u8(0..self.profile.keys)),
-        }
+        NewRecord { tag, key: Key(self.dice.u8(0..self.profile.keys)) }
     }
 
     /// Any, but the first one more often: it is everybody's input.
@@ -381,9 +354,7 @@ impl Script<'_> {
 
     fn fate(&mut self) -> Fate {
         let profile = self.profile;
-        let held = Fate::Held {
-            rounds: self.dice.u8(1..=profile.held_rounds_max),
-        };
+        let held = Fate::Held { rounds: self.dice.u8(1..=profile.held_rounds_max) };
         let mishaps = [
             (profile.request_lost, Fate::RequestLost),
             (profile.reply_lost, Fate::ReplyLost),

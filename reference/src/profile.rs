@@ -93,14 +93,7 @@ struct Cast<'a> {
 
 impl Cast<'_> {
     fn draw(dice: &mut fastrand::Rng, features: Features, partitions: u8) -> Vec<Client> {
-        let mut cast = Cast {
-            dice,
-            features,
-            partitions,
-            clients: Vec::new(),
-            txns: 0,
-            groups: 0,
-        };
+        let mut cast = Cast { dice, features, partitions, clients: Vec::new(), txns: 0, groups: 0 };
         let roles = cast.dice.u8(1..=3);
         for _ in 0..roles {
             cast.add_role();
@@ -166,14 +159,8 @@ impl Cast<'_> {
             group: GroupId(self.groups - 1),
             member: self.features.members && self.dice.bool(),
             inputs,
-            isolation: *pick(
-                self.dice,
-                &[Isolation::ReadCommitted, Isolation::ReadUncommitted],
-            ),
-            saving: *pick(
-                self.dice,
-                &[Saving::BeforeProcessing, Saving::AfterProcessing],
-            ),
+            isolation: *pick(self.dice, &[Isolation::ReadCommitted, Isolation::ReadUncommitted]),
+            saving: *pick(self.dice, &[Saving::BeforeProcessing, Saving::AfterProcessing]),
         }
     }
 
@@ -189,19 +176,12 @@ impl Cast<'_> {
             (true, false) => Protocol::Tv1,
             _ => Protocol::Tv2,
         };
-        Delivery::Transactional {
-            txn: TxnId(self.txns - 1),
-            protocol,
-        }
+        Delivery::Transactional { txn: TxnId(self.txns - 1), protocol }
     }
 
     fn add(&mut self, delivery: Option<Delivery>, consumer: Option<Consumer>) {
         let id = ClientId(self.clients.len() as u8);
-        self.clients.push(Client {
-            id,
-            delivery,
-            consumer,
-        });
+        self.clients.push(Client { id, delivery, consumer });
     }
 }
 

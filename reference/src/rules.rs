@@ -124,21 +124,9 @@ impl Rules {
         let kafka = Rules::default();
         vec![
             kafka,
-            Rules {
-                window_after_restart: 5,
-                markers_lag: false,
-                ..kafka
-            },
-            Rules {
-                old_duplicate: Code::DUPLICATE_SEQUENCE_NUMBER,
-                burns_offsets: true,
-                ..kafka
-            },
-            Rules {
-                fencing_bump: 2,
-                epoch_max: 2,
-                ..kafka
-            },
+            Rules { window_after_restart: 5, markers_lag: false, ..kafka },
+            Rules { old_duplicate: Code::DUPLICATE_SEQUENCE_NUMBER, burns_offsets: true, ..kafka },
+            Rules { fencing_bump: 2, epoch_max: 2, ..kafka },
         ]
     }
 }

@@ -22,9 +22,7 @@ pub fn measure(plan: &Plan) -> [u64; 7] {
         overlaps.sum(),
         plan.rounds.len() as u64,
         u64::from(plan.partitions) + plan.steps().map(|step| amount(&step.op)).sum::<u64>(),
-        plan.steps()
-            .map(|step| values(&step.op, step.fate))
-            .sum::<u64>()
+        plan.steps().map(|step| values(&step.op, step.fate)).sum::<u64>()
             + members(plan)
             + u64::from(plan.schedule != 0),
     ]
@@ -82,11 +80,7 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
         count /= 2;
     }
     cuts.extend((0..plan.clients.len()).map(Cut::Client));
-    cuts.extend(
-        (0..rounds)
-            .filter(|r| !plan.rounds[*r].faults.is_empty())
-            .map(Cut::Faults),
-    );
+    cuts.extend((0..rounds).filter(|r| !plan.rounds[*r].faults.is_empty()).map(Cut::Faults));
     cuts.extend(spans(plan));
     let ids: Vec<StepId> = plan.steps().map(|step| step.id).collect();
     cuts.extend(ids.iter().rev().map(|id| Cut::Step(*id)));
@@ -101,32 +95,12 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
         if step.crash {
             cuts.push(Cut::Crash(id));
         }
-        cuts.extend(
-            gentler(step.fate)
-                .into_iter()
-                .map(|fate| Cut::Fate(id, fate)),
-        );
-        cuts.extend(
-            gentler(step.preparation)
-                .into_iter()
-                .map(|fate| Cut::Preparation(id, fate)),
-        );
+        cuts.extend(gentler(step.fate).into_iter().map(|fate| Cut::Fate(id, fate)));
+        cuts.extend(gentler(step.preparation).into_iter().map(|fate| Cut::Preparation(id, fate)));
     }
-    cuts.extend(
-        (0..rounds)
-            .filter(|r| plan.rounds[*r].steps.len() > 1)
-            .map(Cut::Split),
-    );
-    cuts.extend(
-        (0..rounds)
-            .filter(|r| is_empty(&plan.rounds[*r]))
-            .map(Cut::EmptyRound),
-    );
-    cuts.extend(
-        (0..rounds)
-            .filter(|r| plan.rounds[*r].steps.is_empty())
-            .map(Cut::Merge),
-    );
+    cuts.extend((0..rounds).filter(|r| plan.rounds[*r].steps.len() > 1).map(Cut::Split));
+    cuts.extend((0..rounds).filter(|r| is_empty(&plan.rounds[*r])).map(Cut::EmptyRound));
+    cuts.extend((0..rounds).filter(|r| plan.rounds[*r].steps.is_empty()).map(Cut::Merge));
     for id in ids {
         cuts.extend([
             Cut::Batches(id),
@@ -169,11 +143,7 @@ fn gentler(fate: Fate) -> Vec<Fate> {
     match fate {
         Fate::Delivered => Vec::new(),
         Fate::Held { rounds } if rounds > 1 => {
-            vec![
-                Fate::Delivered,
-                Fate::Held { rounds: 1 },
-                Fate::Held { rounds: rounds - 1 },
-            ]
+            vec![Fate::Delivered, Fate::Held { rounds: 1 }, Fate::Held { rounds: rounds - 1 }]
         }
         _ => vec![Fate::Delivered],
     }
@@ -199,10 +169,10 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
         Cut::Split(round) => {
             let whole = plan.rounds.remove(round);
             let mut faults = whole.faults;
-            let parts = whole.steps.into_iter().map(|step| Round {
-                faults: std::mem::take(&mut faults),
-                steps: vec![step],
-            });
+            let parts = whole
+                .steps
+                .into_iter()
+                .map(|step| Round { faults: std::mem::take(&mut faults), steps: vec![step] });
             let parts: Vec<Round> = parts.collect();
             plan.rounds.splice(round..round, parts);
         }
@@ -245,11 +215,8 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
             _ => return None,
         },
         Cut::Membership => {
-            (plan
-                .clients
-                .iter_mut()
-                .filter_map(|client| client.consumer.as_mut()))
-            .for_each(|consumer| consumer.member = false);
+            (plan.clients.iter_mut().filter_map(|client| client.consumer.as_mut()))
+                .for_each(|consumer| consumer.member = false);
         }
         Cut::Schedule => plan.schedule = 0,
     }
@@ -301,10 +268,7 @@ fn values(op: &Op, fate: Fate) -> u64 {
     };
     held + match op {
         Op::Send { partition, batches } => {
-            let keys = batches
-                .iter()
-                .flatten()
-                .map(|record| u64::from(record.key.0));
+            let keys = batches.iter().flatten().map(|record| u64::from(record.key.0));
             u64::from(partition.0) + keys.sum::<u64>()
         }
         Op::Forward { to, limit, .. } => u64::from(to.0) + u64::from(*limit),
@@ -314,9 +278,6 @@ fn values(op: &Op, fate: Fate) -> u64 {
 }
 
 fn members(plan: &Plan) -> u64 {
-    let consumers = plan
-        .clients
-        .iter()
-        .filter_map(|client| client.consumer.as_ref());
+    let consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
     consumers.filter(|consumer| consumer.member).count() as u64
 }

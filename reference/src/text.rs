@@ -40,16 +40,11 @@ impl std::error::Error for TextError {}
 /// When the text is not JSON of the plan's form, of another version, or not a well-formed plan ([`Plan::check`]).
 pub fn plan_from_json(text: &str) -> Result<Plan, TextError> {
     let plan: Plan = parse(text, 1)?;
-    let whole = |field: &str, reason: String| TextError {
-        line: 1,
-        field: field.to_owned(),
-        reason,
-    };
+    let whole =
+        |field: &str, reason: String| TextError { line: 1, field: field.to_owned(), reason };
     if plan.version != PLAN_VERSION {
-        let reason = format!(
-            "is {}, but this build reads plans of version {PLAN_VERSION}",
-            plan.version
-        );
+        let reason =
+            format!("is {}, but this build reads plans of version {PLAN_VERSION}", plan.version);
         return Err(whole("version", reason));
     }
     plan.check().map_err(|fault| whole("", fault.to_string()))?;
@@ -117,10 +112,7 @@ impl HistoryReader {
             field: String::new(),
             reason: "the history is empty: its first line must be the header".to_owned(),
         })?;
-        Ok(History {
-            header,
-            events: self.events,
-        })
+        Ok(History { header, events: self.events })
     }
 
     fn read_header(&self, text: &str) -> Result<Header, TextError> {
@@ -165,11 +157,7 @@ impl HistoryReader {
     }
 
     fn fault(&self, field: &str, reason: String) -> TextError {
-        TextError {
-            line: self.lines,
-            field: field.to_owned(),
-            reason,
-        }
+        TextError { line: self.lines, field: field.to_owned(), reason }
     }
 }
 
@@ -179,8 +167,7 @@ fn parse<T: DeserializeOwned>(text: &str, first_line: usize) -> Result<T, TextEr
         let field = error.path().to_string();
         read_error(first_line, field, &error.into_inner())
     })?;
-    json.end()
-        .map_err(|error| read_error(first_line, String::new(), &error))?;
+    json.end().map_err(|error| read_error(first_line, String::new(), &error))?;
     Ok(value)
 }
 
@@ -205,9 +192,6 @@ pub fn schemas() -> [(&'static str, String); 2] {
         |schema: schemars::Schema| serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
     [
         ("plan.schema.json", text(schemars::schema_for!(Plan))),
-        (
-            "history-line.schema.json",
-            text(schemars::schema_for!(Line)),
-        ),
+        ("history-line.schema.json", text(schemars::schema_for!(Line))),
     ]
 }

@@ -28,18 +28,12 @@ impl Plan {
         for round in &self.rounds {
             let mut busy = BTreeSet::new();
             for step in &round.steps {
-                let fault = |reason: String| PlanFault {
-                    step: Some(step.id),
-                    reason,
-                };
+                let fault = |reason: String| PlanFault { step: Some(step.id), reason };
                 if !steps.insert(step.id) {
                     return Err(fault("appears twice".to_owned()));
                 }
                 if !busy.insert(step.client) {
-                    return Err(fault(format!(
-                        "{} has another step in this round",
-                        step.client
-                    )));
+                    return Err(fault(format!("{} has another step in this round", step.client)));
                 }
                 lives.take(self, step).map_err(fault)?;
             }
@@ -55,10 +49,7 @@ impl Plan {
         for round in &mut rounds {
             round.steps.retain(|step| lives.take(&self, step).is_ok());
         }
-        while rounds
-            .last()
-            .is_some_and(|last| last.steps.is_empty() && last.faults.is_empty())
-        {
+        while rounds.last().is_some_and(|last| last.steps.is_empty() && last.faults.is_empty()) {
             rounds.pop();
         }
         self.rounds = rounds;
@@ -70,10 +61,7 @@ impl Plan {
     fn check_clients(&self) -> Result<(), PlanFault> {
         let fault = |reason: String| Err(PlanFault { step: None, reason });
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
-            return fault(format!(
-                "has {} partitions, not 1 to {PARTITIONS_MAX}",
-                self.partitions
-            ));
+            return fault(format!("has {} partitions, not 1 to {PARTITIONS_MAX}", self.partitions));
         }
         let mut ids = BTreeSet::new();
         let mut groups: BTreeMap<GroupId, (&Consumer, Option<_>)> = BTreeMap::new();
@@ -99,9 +87,7 @@ impl Plan {
                 return fault(format!("client {id} saves in transactions, but has none"));
             }
             // Two loops on one group fence each other by their transactional id, so they must share it.
-            let owner = (consumer.saving == Saving::InTransaction)
-                .then(|| client.txn())
-                .flatten();
+            let owner = (consumer.saving == Saving::InTransaction).then(|| client.txn()).flatten();
             let (first, first_owner) = groups.entry(consumer.group).or_insert((consumer, owner));
             if *first != consumer || *first_owner != owner {
                 return fault(format!("group {} is used in two ways", consumer.group));
@@ -116,10 +102,7 @@ impl Plan {
             for tag in tags(&step.op) {
                 if !seen.insert(tag) {
                     let reason = format!("record {tag} appears twice");
-                    return Err(PlanFault {
-                        step: Some(step.id),
-                        reason,
-                    });
+                    return Err(PlanFault { step: Some(step.id), reason });
                 }
             }
         }
@@ -131,9 +114,9 @@ impl Plan {
 pub fn tags(op: &Op) -> Vec<Tag> {
     match op {
         Op::Send { batches, .. } => batches.iter().flatten().map(|record| record.tag).collect(),
-        Op::Forward { tag, limit, .. } => (0..u32::from(*limit))
-            .map(|i| Tag(tag.0.saturating_add(i)))
-            .collect(),
+        Op::Forward { tag, limit, .. } => {
+            (0..u32::from(*limit)).map(|i| Tag(tag.0.saturating_add(i))).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -181,12 +164,8 @@ impl Lives {
                 _ => Err(format!("client {} is not open", client.id)),
             };
         };
-        let begun = Life {
-            in_transaction: true,
-        };
-        let ended = Life {
-            in_transaction: false,
-        };
+        let begun = Life { in_transaction: true };
+        let ended = Life { in_transaction: false };
         match op {
             Op::Open => Err(format!("client {} is open already", client.id)),
             Op::Crash | Op::Close => Ok(None),
@@ -249,10 +228,7 @@ fn check_send(plan: &Plan, client: &Client, life: Life, to: Partition) -> Result
 
 fn check_batches(batches: &[Vec<impl Sized>]) -> Result<(), String> {
     if batches.is_empty() || batches.len() > BATCHES_IN_FLIGHT_MAX {
-        return Err(format!(
-            "has {} batches, not 1 to {BATCHES_IN_FLIGHT_MAX}",
-            batches.len()
-        ));
+        return Err(format!("has {} batches, not 1 to {BATCHES_IN_FLIGHT_MAX}", batches.len()));
     }
     match batches.iter().any(Vec::is_empty) {
         true => Err("has an empty batch".to_owned()),
@@ -292,10 +268,7 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
 }
 
 fn has_session(client: &Client) -> bool {
-    matches!(
-        client.delivery,
-        Some(Delivery::Idempotent | Delivery::Transactional { .. })
-    )
+    matches!(client.delivery, Some(Delivery::Idempotent | Delivery::Transactional { .. }))
 }
 
 /// The step ids of a plan, for messages.

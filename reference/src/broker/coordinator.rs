@@ -57,10 +57,7 @@ impl Coordinator {
     /// A producer id that was never given before.
     pub(super) fn fresh(&mut self) -> Session {
         self.producers += 1;
-        Session {
-            producer: self.producers,
-            epoch: 0,
-        }
+        Session { producer: self.producers, epoch: 0 }
     }
 
     /// InitProducerId of a transactional id. An open transaction is aborted first: then the markers are returned, and
@@ -287,17 +284,11 @@ impl Txn {
 
     fn end(&mut self, rules: &Rules, id: TxnId, ending: Ending, marker: Session) -> Ended {
         let session = self.next.unwrap_or(self.session);
-        Ended {
-            markers: self.prepare(rules, id, ending, marker),
-            session,
-        }
+        Ended { markers: self.prepare(rules, id, ending, marker), session }
     }
 
     fn unchanged(&self) -> Ended {
-        Ended {
-            session: self.session,
-            markers: Vec::new(),
-        }
+        Ended { session: self.session, markers: Vec::new() }
     }
 
     /// From here on the outcome cannot flip.

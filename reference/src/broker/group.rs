@@ -28,10 +28,7 @@ impl Group {
     /// The one static member joins; it replaces its predecessor, whose saves are refused from now on.
     pub(super) fn join(&mut self) -> Member {
         self.joins += 1;
-        let member = Member {
-            generation: 1,
-            id: format!("m{}", self.joins),
-        };
+        let member = Member { generation: 1, id: format!("m{}", self.joins) };
         self.member = Some(member.clone());
         member
     }
@@ -59,11 +56,7 @@ impl Group {
     pub(super) fn save(&mut self, positions: &[(Partition, Offset)]) {
         for &(partition, offset) in positions {
             self.writes += 1;
-            self.saved.push(Saved {
-                partition,
-                offset,
-                written: self.writes,
-            });
+            self.saved.push(Saved { partition, offset, written: self.writes });
         }
     }
 
@@ -71,11 +64,7 @@ impl Group {
     pub(super) fn save_pending(&mut self, producer: i64, positions: &[(Partition, Offset)]) {
         for &(partition, offset) in positions {
             self.writes += 1;
-            let saved = Saved {
-                partition,
-                offset,
-                written: self.writes,
-            };
+            let saved = Saved { partition, offset, written: self.writes };
             self.pending.push((producer, saved));
         }
     }

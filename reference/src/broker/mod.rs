@@ -47,11 +47,7 @@ impl Broker {
     pub fn handle(&mut self, request: &Request) -> Answer {
         match request {
             Request::InitProducer { txn } => self.init_producer(*txn),
-            Request::AddPartition {
-                txn,
-                session,
-                partition,
-            } => {
+            Request::AddPartition { txn, session, partition } => {
                 self.log(*partition)?;
                 (self.coordinator).add(
                     &self.rules,
@@ -61,43 +57,22 @@ impl Broker {
                 )?;
                 Ok(Response::Done)
             }
-            Request::AddGroup {
-                txn,
-                session,
-                group,
-            } => {
+            Request::AddGroup { txn, session, group } => {
                 (self.coordinator).add(&self.rules, *txn, *session, Place::Group(*group))?;
                 Ok(Response::Done)
             }
-            Request::Produce {
-                partition,
-                batch,
-                acks,
-                txn,
-            } => {
+            Request::Produce { partition, batch, acks, txn } => {
                 let appended = self.produce(*partition, batch, *acks, *txn);
                 // With acks=0 the client is never told.
                 if *acks { appended } else { Ok(Response::Done) }
             }
-            Request::EndTxn {
-                txn,
-                session,
-                ending,
-                protocol,
-            } => {
+            Request::EndTxn { txn, session, ending, protocol } => {
                 let ended =
                     (self.coordinator).end(&self.rules, *txn, *session, *ending, *protocol)?;
                 self.schedule(ended.markers);
                 Ok(Response::Ended(ended.session))
             }
-            Request::SaveInTxn {
-                txn,
-                session,
-                protocol,
-                group,
-                member,
-                positions,
-            } => {
+            Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
                 self.check_member(*group, member.as_ref(), true)?;
                 if *protocol == Protocol::Tv2 {
                     (self.coordinator).add(&self.rules, *txn, *session, Place::Group(*group))?;
@@ -114,11 +89,7 @@ impl Broker {
                 }
                 Ok(Response::Done)
             }
-            Request::Save {
-                group,
-                member,
-                positions,
-            } => {
+            Request::Save { group, member, positions } => {
                 self.check_member(*group, member.as_ref(), false)?;
                 self.group(*group).save(positions);
                 Ok(Response::Done)
@@ -129,11 +100,7 @@ impl Broker {
                 Ok(Response::Positions(found))
             }
             Request::Join { group } => Ok(Response::Joined(self.group(*group).join())),
-            Request::Fetch {
-                partition,
-                offset,
-                isolation,
-            } => {
+            Request::Fetch { partition, offset, isolation } => {
                 let rules = self.rules;
                 let fetched = self.log(*partition)?.fetch(&rules, *offset, *isolation)?;
                 Ok(Response::Fetched(fetched))
@@ -281,8 +248,7 @@ impl Broker {
         in_transaction: bool,
     ) -> Result<(), Code> {
         let rules = self.rules;
-        self.group(group)
-            .check_member(&rules, member, in_transaction)
+        self.group(group).check_member(&rules, member, in_transaction)
     }
 }
 
@@ -295,11 +261,6 @@ struct Ended {
 
 impl Marker {
     fn new(txn: TxnId, session: Session, ending: Ending, place: Option<Place>) -> Self {
-        Marker {
-            txn,
-            session,
-            ending,
-            place,
-        }
+        Marker { txn, session, ending, place }
     }
 }

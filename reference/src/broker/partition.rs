@@ -88,13 +88,7 @@ impl Log {
         acks: bool,
     ) -> Result<Offset, Code> {
         if let Some(session) = batch.session {
-            self.check(
-                rules,
-                session,
-                batch.first_sequence,
-                transactional,
-                fresh_epochs,
-            )?;
+            self.check(rules, session, batch.first_sequence, transactional, fresh_epochs)?;
         }
         if self.reuse_next {
             self.reuse_next = false;
@@ -275,10 +269,7 @@ impl Log {
         if rules.lso_is_high_watermark {
             return self.end;
         }
-        let open = self
-            .producers
-            .iter()
-            .filter_map(|producer| producer.open_first);
+        let open = self.producers.iter().filter_map(|producer| producer.open_first);
         open.min().unwrap_or(self.end)
     }
 
@@ -305,9 +296,7 @@ impl Log {
         rules.hides_aborted_records
             && batch.transactional
             && (self.aborted.iter()).any(|aborted| {
-                batch
-                    .session
-                    .is_some_and(|session| session.producer == aborted.producer)
+                batch.session.is_some_and(|session| session.producer == aborted.producer)
                     && (aborted.first..aborted.marker).contains(&batch.base)
             })
     }

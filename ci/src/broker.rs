@@ -27,10 +27,7 @@ pub(crate) fn lend(
     command: &[OsString],
     undertaker: &Undertaker,
 ) -> anyhow::Result<ExitCode> {
-    let words = command
-        .iter()
-        .map(|word| fill(word, &broker.address))
-        .collect::<Vec<_>>();
+    let words = command.iter().map(|word| fill(word, &broker.address)).collect::<Vec<_>>();
     let (program, arguments) = words.split_first().context("no command to run")?;
     let mut command = Command::new(program);
     command.args(arguments).env(VARIABLE, &broker.address);

@@ -18,15 +18,9 @@ const fn line(name: &'static str, words: &'static str) -> Line {
 /// What needs no broker but the one in memory, in order.
 pub(crate) const PLAIN: &[Line] = &[
     line("format", "cargo fmt --all --check"),
-    line(
-        "lints",
-        "cargo clippy --workspace --all-targets -- -D warnings",
-    ),
+    line("lints", "cargo clippy --workspace --all-targets -- -D warnings"),
     line("tests", "cargo test --workspace"),
-    line(
-        "docs",
-        "env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps",
-    ),
+    line("docs", "env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps"),
     line("release build", "cargo build --release --package onceness"),
     line(
         "certify memory",
@@ -35,16 +29,12 @@ pub(crate) const PLAIN: &[Line] = &[
 ];
 
 /// That a killed gate leaves nothing behind; it starts a broker of its own.
-pub(crate) const LEAVES_NOTHING: Line = line(
-    "leaves nothing",
-    "cargo test --package onceness-ci -- --ignored",
-);
+pub(crate) const LEAVES_NOTHING: Line =
+    line("leaves nothing", "cargo test --package onceness-ci -- --ignored");
 
 /// The tests that read ONCENESS_KAFKA; they have `kafka` in their names.
-pub(crate) const KAFKA_TESTS: Line = line(
-    "tests on kafka",
-    "cargo test --workspace kafka -- --ignored",
-);
+pub(crate) const KAFKA_TESTS: Line =
+    line("tests on kafka", "cargo test --workspace kafka -- --ignored");
 
 /// The certificate of a real Apache Kafka. KAFKA-17754 is a known defect of the broker itself.
 pub(crate) const CERTIFY_KAFKA: Line = line(

@@ -17,15 +17,9 @@ use crate::undertaker::Undertaker;
 
 /// Runs the gate; without a release of Kafka, only what needs none.
 pub(crate) fn run(undertaker: &Undertaker, kafka: Option<&kafka::Version>) -> ExitCode {
-    let mut gate = Gate {
-        undertaker,
-        root: root(),
-        passed: 0,
-    };
+    let mut gate = Gate { undertaker, root: root(), passed: 0 };
     let result = gate.all(kafka);
-    let (failed, code) = match result
-        .as_ref()
-        .map_err(|error| error.downcast_ref::<Interrupted>())
+    let (failed, code) = match result.as_ref().map_err(|error| error.downcast_ref::<Interrupted>())
     {
         Ok(()) => (0, ExitCode::SUCCESS),
         Err(Some(interrupted)) => (1, interrupted.exit_code()),
@@ -50,9 +44,7 @@ struct Gate<'a> {
 impl<'a> Gate<'a> {
     fn all(&mut self, kafka: Option<&kafka::Version>) -> anyhow::Result<()> {
         if let Some(version) = kafka {
-            self.step("tools", "Java and Maven", |_| {
-                tools::check_for_kafka(version)
-            })?;
+            self.step("tools", "Java and Maven", |_| tools::check_for_kafka(version))?;
         }
         for line in commands::PLAIN {
             self.command(line, None)?;
@@ -66,14 +58,11 @@ impl<'a> Gate<'a> {
     fn on_kafka(&mut self, version: &kafka::Version) -> anyhow::Result<()> {
         let undertaker = self.undertaker;
         let start = format!("Apache Kafka {version}, fetched by Maven unless cached");
-        let broker = self.step("start kafka", &start, |_| {
-            kafka::start(version, Pace::Short, undertaker)
+        let broker =
+            self.step("start kafka", &start, |_| kafka::start(version, Pace::Short, undertaker))?;
+        self.step(commands::KAFKA_TESTS.name, commands::KAFKA_TESTS.words, |gate| {
+            gate.kafka_tests(&broker)
         })?;
-        self.step(
-            commands::KAFKA_TESTS.name,
-            commands::KAFKA_TESTS.words,
-            |gate| gate.kafka_tests(&broker),
-        )?;
         self.command(&commands::CERTIFY_KAFKA, Some(&broker))?;
         self.step("stop kafka", "and delete its data", |_| {
             drop(broker);
@@ -92,10 +81,7 @@ impl<'a> Gate<'a> {
         println!("\n=== {name}: {what}");
         let started = Instant::now();
         let value = body(self).with_context(|| format!("step '{name}'"))?;
-        println!(
-            "--- {name}: passed in {:.1} s",
-            started.elapsed().as_secs_f64()
-        );
+        println!("--- {name}: passed in {:.1} s", started.elapsed().as_secs_f64());
         self.passed += 1;
         Ok(value)
     }
@@ -110,11 +96,8 @@ impl<'a> Gate<'a> {
             };
             let folder = out.as_ref().map(|out| out.path().join("report"));
             let command = gate.build(line.words, broker, folder.as_deref());
-            let result = success(&mut Process::background(
-                &command,
-                gate.undertaker,
-                Output::Inherited,
-            )?);
+            let result =
+                success(&mut Process::background(&command, gate.undertaker, Output::Inherited)?);
             match (result, folder) {
                 (Err(error), Some(folder)) if folder.exists() => {
                     Err(keep(&folder, &target, line.name, error))
@@ -143,9 +126,8 @@ impl<'a> Gate<'a> {
 
     fn build(&self, words: &str, broker: Option<&Broker<'_>>, out: Option<&Path>) -> Command {
         let out = out.map_or_else(String::new, |out| out.display().to_string());
-        let mut words = words
-            .split_whitespace()
-            .map(|word| self.fill(word, broker).replace("{out}", &out));
+        let mut words =
+            words.split_whitespace().map(|word| self.fill(word, broker).replace("{out}", &out));
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).current_dir(&self.root);
         match broker {
@@ -159,14 +141,11 @@ impl<'a> Gate<'a> {
     fn fill(&self, words: &str, broker: Option<&Broker<'_>>) -> String {
         let address = broker.map_or("", |broker| broker.address.as_str());
         let target = self.target().display().to_string();
-        words
-            .replace("{address}", address)
-            .replace("{target}", &target)
+        words.replace("{address}", address).replace("{target}", &target)
     }
 
     fn target(&self) -> PathBuf {
-        self.root
-            .join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+        self.root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
     }
 
     /// In the build folder, so that keeping it is a rename.
@@ -209,11 +188,7 @@ fn echo(output: impl BufRead, mut to: impl Write) -> u64 {
 
 /// 3 in `test result: ok. 3 passed; 0 failed; …`; nothing in any other line.
 fn passed_in(line: &str) -> Option<u64> {
-    line.strip_prefix("test result: ok. ")?
-        .split_once(" passed;")?
-        .0
-        .parse()
-        .ok()
+    line.strip_prefix("test result: ok. ")?.split_once(" passed;")?.0.parse().ok()
 }
 
 fn root() -> PathBuf {
@@ -232,10 +207,7 @@ mod tests {
     fn results_of_tests_are_read() {
         let line = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.00s";
         assert_eq!(passed_in(line), Some(12));
-        assert_eq!(
-            passed_in("test result: FAILED. 1 passed; 1 failed; 0 ignored"),
-            None
-        );
+        assert_eq!(passed_in("test result: FAILED. 1 passed; 1 failed; 0 ignored"), None);
         assert_eq!(passed_in("running 12 tests"), None);
     }
 

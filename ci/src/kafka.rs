@@ -117,11 +117,8 @@ fn launch<'a>(
     let properties = data.path().join("server.properties");
     let logs = data.path().join("data");
     install::copy_formatted(home, &logs)?;
-    std::fs::write(
-        &properties,
-        settings::server_properties(port, controller_port, &logs),
-    )
-    .with_context(|| format!("failed to write {}", properties.display()))?;
+    std::fs::write(&properties, settings::server_properties(port, controller_port, &logs))
+        .with_context(|| format!("failed to write {}", properties.display()))?;
 
     let log = data.path().join("broker.log");
     let output =
@@ -130,15 +127,8 @@ fn launch<'a>(
     let mut process = Process::background(&command, undertaker, Output::File(output))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match wait_until_ready(address, &mut process, undertaker) {
-        Ok(()) => Ok(Broker {
-            address: address.to_string(),
-            _process: process,
-            _data: data,
-        }),
-        Err(error) => Err(explain(
-            error,
-            &std::fs::read_to_string(&log).unwrap_or_default(),
-        )),
+        Ok(()) => Ok(Broker { address: address.to_string(), _process: process, _data: data }),
+        Err(error) => Err(explain(error, &std::fs::read_to_string(&log).unwrap_or_default())),
     }
 }
 
@@ -187,11 +177,7 @@ fn java(
     if let Some(folder) = properties.parent() {
         command.arg(format!("-Djava.io.tmpdir={}", folder.display()));
     }
-    command
-        .arg("-cp")
-        .arg(install::class_path(home)?)
-        .args(main)
-        .arg(properties);
+    command.arg("-cp").arg(install::class_path(home)?).args(main).arg(properties);
     Ok(command)
 }
 

@@ -91,26 +91,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let undertaker = Undertaker::hire(interrupt)?;
     match arguments.task {
-        None => Ok(gate::run(
-            &undertaker,
-            (!arguments.without_kafka).then_some(&arguments.kafka),
-        )),
-        Some(Task::Kafka {
-            version,
-            long,
-            command,
-        }) => {
-            let pace = if long {
-                kafka::Pace::Long
-            } else {
-                kafka::Pace::Short
-            };
+        None => Ok(gate::run(&undertaker, (!arguments.without_kafka).then_some(&arguments.kafka))),
+        Some(Task::Kafka { version, long, command }) => {
+            let pace = if long { kafka::Pace::Long } else { kafka::Pace::Short };
             tools::check_for_kafka(&version)?;
-            broker::lend(
-                &kafka::start(&version, pace, &undertaker)?,
-                &command,
-                &undertaker,
-            )
+            broker::lend(&kafka::start(&version, pace, &undertaker)?, &command, &undertaker)
         }
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }

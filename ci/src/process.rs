@@ -40,9 +40,7 @@ impl Interrupt {
     pub(crate) fn check(&self) -> Result<(), Interrupted> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),
-            signal => Err(Interrupted {
-                signal: signal as i32,
-            }),
+            signal => Err(Interrupted { signal: signal as i32 }),
         }
     }
 }
@@ -89,12 +87,7 @@ impl<'a> Process<'a> {
             .with_context(|| format!("failed to start {}", program(command)))?;
         let mortal = Mortal::Group(child.id() as i32);
         let go = child.stdin.take();
-        let process = Process {
-            child,
-            mortal,
-            undertaker,
-            status: None,
-        };
+        let process = Process { child, mortal, undertaker, status: None };
         undertaker.register(&process.mortal)?;
         if let Some(mut go) = go {
             io::Write::write_all(&mut go, b"go\n")
@@ -108,16 +101,10 @@ impl<'a> Process<'a> {
         command: &mut Command,
         undertaker: &'a Undertaker,
     ) -> anyhow::Result<Process<'a>> {
-        let child = command
-            .spawn()
-            .with_context(|| format!("failed to start {}", program(command)))?;
+        let child =
+            command.spawn().with_context(|| format!("failed to start {}", program(command)))?;
         let mortal = Mortal::Process(child.id() as i32);
-        let process = Process {
-            child,
-            mortal,
-            undertaker,
-            status: None,
-        };
+        let process = Process { child, mortal, undertaker, status: None };
         undertaker.register(&process.mortal)?;
         Ok(process)
     }
@@ -130,10 +117,7 @@ impl<'a> Process<'a> {
     /// The exit status, if the child has ended.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         if self.status.is_none() {
-            self.status = self
-                .child
-                .try_wait()
-                .context("failed to wait for a child")?;
+            self.status = self.child.try_wait().context("failed to wait for a child")?;
         }
         Ok(self.status)
     }
@@ -247,8 +231,6 @@ fn program(command: &Command) -> String {
 
 /// The exit code a shell would report.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code).unwrap_or(1)
 }

@@ -28,9 +28,7 @@ fn ask(address: SocketAddr, api: i16, version: i16, body: &[u8]) -> io::Result<V
     let mut size = [0; 4];
     stream.read_exact(&mut size)?;
     let mut reply = Vec::new();
-    stream
-        .take(u32::from_be_bytes(size).into())
-        .read_to_end(&mut reply)?;
+    stream.take(u32::from_be_bytes(size).into()).read_to_end(&mut reply)?;
     Ok(reply.split_off(reply.len().min(4)))
 }
 

@@ -38,11 +38,7 @@ fn java() -> Option<u32> {
 fn java_release(text: &str) -> Option<u32> {
     let version = text.split('"').nth(1)?;
     let version = version.strip_prefix("1.").unwrap_or(version);
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
@@ -60,16 +56,10 @@ mod tests {
 
     #[test]
     fn java_releases_are_read() {
-        assert_eq!(
-            java_release("openjdk version \"17.0.15\" 2025-04-15\n"),
-            Some(17)
-        );
+        assert_eq!(java_release("openjdk version \"17.0.15\" 2025-04-15\n"), Some(17));
         assert_eq!(java_release("openjdk version \"21\" 2023-09-19"), Some(21));
         assert_eq!(java_release("java version \"1.8.0_392\""), Some(8));
-        assert_eq!(
-            java_release("openjdk version \"24-ea\" 2025-03-18"),
-            Some(24)
-        );
+        assert_eq!(java_release("openjdk version \"24-ea\" 2025-03-18"), Some(24));
         assert_eq!(java_release("no java here"), None);
     }
 }

@@ -84,11 +84,7 @@ impl Undertaker {
             .spawn()
             .with_context(|| format!("failed to start {}", program.display()))?;
         let pipe = child.stdin.take();
-        Ok(Undertaker {
-            pipe: RefCell::new(pipe),
-            child: RefCell::new(child),
-            interrupt,
-        })
+        Ok(Undertaker { pipe: RefCell::new(pipe), child: RefCell::new(child), interrupt })
     }
 
     /// Registers what must not outlive this process.
@@ -173,10 +169,7 @@ mod tests {
     fn what_was_forgotten_is_spared() {
         let orders = "process 10\ngroup 11\nfolder /a b/c\nforget group 11\nnonsense\ngroup x\n";
         let remaining: Vec<_> = registered(orders.as_bytes()).into_iter().collect();
-        assert_eq!(
-            remaining,
-            [Mortal::Process(10), Mortal::Folder("/a b/c".into())]
-        );
+        assert_eq!(remaining, [Mortal::Process(10), Mortal::Folder("/a b/c".into())]);
     }
 
     #[test]
@@ -189,11 +182,7 @@ mod tests {
 
     #[test]
     fn orders_survive_the_pipe() {
-        for mortal in [
-            Mortal::Process(1),
-            Mortal::Group(2),
-            Mortal::Folder("/x y".into()),
-        ] {
+        for mortal in [Mortal::Process(1), Mortal::Group(2), Mortal::Folder("/x y".into())] {
             assert_eq!(Mortal::parse(&mortal.line()), Some(mortal));
         }
     }

@@ -47,16 +47,9 @@ pub(super) fn ensure(version: &Version, undertaker: &Undertaker) -> anyhow::Resu
     fs::rename(fresh.path(), &home)
         .or_else(|error| if home.exists() { Ok(()) } else { Err(error) })
         .with_context(|| {
-            format!(
-                "failed to rename {} to {}",
-                fresh.path().display(),
-                home.display()
-            )
+            format!("failed to rename {} to {}", fresh.path().display(), home.display())
         })?;
-    eprintln!(
-        "fetched Apache Kafka {version} in {:.1} s",
-        started.elapsed().as_secs_f64()
-    );
+    eprintln!("fetched Apache Kafka {version} in {:.1} s", started.elapsed().as_secs_f64());
     Ok(home)
 }
 
@@ -96,11 +89,7 @@ fn home(version: &Version) -> anyhow::Result<PathBuf> {
 }
 
 fn cache() -> anyhow::Result<PathBuf> {
-    let folder = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let folder = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = folder("ONCENESS_CACHE")
         .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("onceness")))
         .or_else(|| Some(folder("HOME")?.join(".cache").join("onceness")))
@@ -124,24 +113,10 @@ fn fetch(version: &Version, into: &Path, undertaker: &Undertaker) -> anyhow::Res
 fn format(home: &Path, undertaker: &Undertaker) -> anyhow::Result<()> {
     let properties = home.join("format.properties");
     // The ports do not matter: formatting writes only identities and the default features of the release.
-    fs::write(
-        &properties,
-        settings::server_properties(9092, 9093, &home.join(FORMATTED)),
-    )
-    .with_context(|| format!("failed to write {}", properties.display()))?;
-    let main = [
-        "kafka.tools.StorageTool",
-        "format",
-        "-t",
-        settings::CLUSTER_ID,
-        "-c",
-    ];
-    let command = java(
-        home,
-        &settings::java_options(Pace::Short, home),
-        &main,
-        &properties,
-    )?;
+    fs::write(&properties, settings::server_properties(9092, 9093, &home.join(FORMATTED)))
+        .with_context(|| format!("failed to write {}", properties.display()))?;
+    let main = ["kafka.tools.StorageTool", "format", "-t", settings::CLUSTER_ID, "-c"];
+    let command = java(home, &settings::java_options(Pace::Short, home), &main, &properties)?;
     run(&command, home, undertaker).context("failed to format the storage")
 }
 

@@ -53,10 +53,7 @@ pub(super) fn java_options(pace: Pace, home: &Path) -> Vec<String> {
     let mut options = options.into_iter().map(str::to_owned).collect::<Vec<_>>();
     if home.join(ARCHIVE).exists() {
         // Another JVM than the one that wrote the archive ignores it, silently by the second option.
-        options.extend([
-            format!("-XX:SharedArchiveFile={ARCHIVE}"),
-            "-Xlog:cds=off".to_owned(),
-        ]);
+        options.extend([format!("-XX:SharedArchiveFile={ARCHIVE}"), "-Xlog:cds=off".to_owned()]);
     }
     options
 }
@@ -147,10 +144,6 @@ mod tests {
     #[test]
     fn without_an_archive_none_is_named() {
         let options = java_options(Pace::Short, Path::new("/nowhere"));
-        assert!(
-            !options
-                .iter()
-                .any(|option| option.contains("SharedArchiveFile"))
-        );
+        assert!(!options.iter().any(|option| option.contains("SharedArchiveFile")));
     }
 }

@@ -1,1 +1,59 @@
-//! placeholder
+//! The rig of Onceness: runs random histories against a broker, judges them, shrinks what fails, and reports.
+//!
+//! From a test of one's own broker, with an [`Adapter`](onceness_adapters::Adapter) for it, [`certify()`] is the one call:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use onceness::options::{Claims, Confirm, Options, Shrinking};
+//! use onceness::{Exit, Rig, Target, certify};
+//!
+//! # async fn test() {
+//! let adapter = Target::Memory(None).open().await.expect("the embedded broker is always there");
+//! let options = Options {
+//!     target: "memory".to_owned(),
+//!     deterministic: true,
+//!     seed: 1,
+//!     cases: Some(10_000),
+//!     time: None,
+//!     jobs: 2,
+//!     claims: Claims::all(),
+//!     accept: ["KAFKA-17754"].into(),
+//!     fail_fast: false,
+//!     shrink: Shrinking {
+//!         tries_max: 10_000,
+//!         time_max: std::time::Duration::from_secs(30),
+//!         confirm: Confirm::ONCE,
+//!         final_runs: 1,
+//!     },
+//! };
+//! let report = certify(adapter, &options, &Rig::default()).await;
+//! assert_eq!(report.exit(), Exit::Holds, "{}", onceness::report::table::render(&report));
+//! # }
+//! ```
+//!
+//! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
+//! [`tally`] (counts), [`mod@certify`] (all of it), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
+
+mod brokers;
+pub mod case;
+pub mod certify;
+pub mod exit;
+pub mod folder;
+pub mod gauge;
+pub mod nearest;
+pub mod options;
+pub mod report;
+pub mod rig;
+pub mod search;
+pub mod seeds;
+pub mod shrink;
+pub mod stop;
+pub mod tally;
+pub mod target;
+pub mod trial;
+pub mod weakness;
+
+pub use certify::certify;
+pub use exit::Exit;
+pub use rig::Rig;
+pub use target::Target;

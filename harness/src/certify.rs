@@ -1,0 +1,144 @@
+//! The main job: search, shrink what was found, clean up, report.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use onceness_adapters::Adapter;
+
+use crate::case;
+use crate::gauge::Phase;
+use crate::options::Options;
+use crate::report::{Failure, Report};
+use crate::rig::Rig;
+use crate::search::{Ended, Finding, Found, search};
+use crate::shrink::{Failing, ShrinkEnded, Shrunk, shrink};
+use crate::trial::Kind;
+
+/// A target that does not let itself be cleaned must not keep the report.
+const CLEANING_MAX: Duration = Duration::from_secs(60);
+
+/// Runs random cases against a target, shrinks what fails, and says which claims hold.
+///
+/// Whatever the cases left on the target is removed in the end, also after a stop or an error.
+pub async fn certify(adapter: Arc<dyn Adapter>, options: &Options, rig: &Rig) -> Report {
+    let started = Instant::now();
+    let mut searched = search(&adapter, options, rig).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let mut report = Report::of(
+        &searched,
+        adapter.describe(),
+        adapter.features(),
+        options,
+        seconds,
+    );
+    let mut found: Vec<(Kind, Found)> = std::mem::take(&mut searched.found).into_iter().collect();
+    found.sort_by_key(|(kind, found)| (found.first.index, *kind));
+    for (kind, found) in found {
+        let mut failure = as_found(kind, found, options);
+        // Kept before it is shrunk, for shrinking can be cut short in ways that leave no time.
+        failure.folder = keep(&mut failure, options, rig, &mut report.troubles);
+        if searched.ended != Ended::TargetGone && !rig.stop.asked() {
+            let failing = failure.shrunk.smallest.clone();
+            failure.shrunk = shrink(&adapter, failing, kind, options, rig).await;
+            failure.folder = keep(&mut failure, options, rig, &mut report.troubles);
+        }
+        report.failures.push(failure);
+    }
+    if rig.stop.asked() && report.ended == Ended::Complete {
+        report.ended = Ended::Interrupted;
+    }
+    report.troubles.extend(clean(adapter.as_ref(), rig).await);
+    report
+}
+
+/// Removes what the cases left on the target. What went wrong, in words.
+pub async fn clean(adapter: &dyn Adapter, rig: &Rig) -> Option<String> {
+    rig.gauge.enter(Phase::Cleaning);
+    match tokio::time::timeout(CLEANING_MAX, adapter.clean()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("failed to clean the target up: {error}")),
+        Err(_) => Some(format!(
+            "failed to clean the target up within {} s",
+            CLEANING_MAX.as_secs()
+        )),
+    }
+}
+
+fn as_found(kind: Kind, found: Found, options: &Options) -> Failure {
+    let Finding {
+        index,
+        seed,
+        profile,
+        plan,
+        history,
+        violation,
+        claims,
+    } = found.first;
+    Failure {
+        kind,
+        claims,
+        cases: found.cases,
+        index: Some(index),
+        drawn: Some((seed, profile)),
+        original: plan.clone(),
+        shrunk: Shrunk {
+            smallest: Failing {
+                plan,
+                history,
+                violation,
+            },
+            tries: 0,
+            ended: ShrinkEnded::Interrupted,
+            hits: 0,
+            runs: 0,
+        },
+        replay: format!("onceness certify {} --seed {seed} --cases 1", options.target),
+        folder: None,
+    }
+}
+
+fn keep(
+    failure: &mut Failure,
+    options: &Options,
+    rig: &Rig,
+    troubles: &mut Vec<String>,
+) -> Option<PathBuf> {
+    let folder = rig.folder.as_ref()?;
+    let kept = match failure.folder.take() {
+        Some(path) => Ok(path),
+        None => folder.new_case(&case_name(failure.kind)),
+    };
+    let saved = kept.and_then(|path| {
+        failure.replay = format!("onceness replay {}", quoted(&path.to_string_lossy()));
+        case::save(&path, failure, &options.target).map(|()| path)
+    });
+    match saved {
+        Ok(path) => Some(path),
+        Err(error) => {
+            troubles.push(error.to_string());
+            let (seed, target) = (failure.drawn.as_ref().map(|(seed, _)| *seed), &options.target);
+            failure.replay = match seed {
+                Some(seed) => format!("onceness certify {target} --seed {seed} --cases 1"),
+                None => failure.replay.clone(),
+            };
+            None
+        }
+    }
+}
+
+fn case_name(kind: Kind) -> String {
+    match kind.weakness {
+        Some(weakness) => format!("{}-{weakness}", kind.property),
+        None => kind.property.to_owned(),
+    }
+}
+
+/// As a shell wants to have it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    match !path.is_empty() && path.chars().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}

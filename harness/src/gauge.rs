@@ -1,0 +1,68 @@
+//! What a run shows of itself while it works. The rig writes it, reporters look at it when they like.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Counters that may be read at any time.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    cases: AtomicU64,
+    failing: AtomicU64,
+    silent: AtomicU64,
+    phase: Mutex<Phase>,
+}
+
+/// What a run is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Running random cases.
+    #[default]
+    Searching,
+    /// Making a failure smaller.
+    Shrinking {
+        /// Which.
+        what: String,
+        /// How many steps the smallest plan has that still fails.
+        steps: usize,
+        /// How many candidates were tried.
+        tries: u64,
+    },
+    /// Removing what the cases left on the target.
+    Cleaning,
+}
+
+impl Gauge {
+    /// How many cases were run and judged.
+    pub fn cases(&self) -> u64 {
+        self.cases.load(Ordering::Relaxed)
+    }
+
+    /// How many of them fail.
+    pub fn failing(&self) -> u64 {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// How many cases the target did not answer in.
+    pub fn silent(&self) -> u64 {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// What the run is doing.
+    pub fn phase(&self) -> Phase {
+        let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        phase.clone()
+    }
+
+    pub(crate) fn judged(&self, failed: bool) {
+        self.cases.fetch_add(1, Ordering::Relaxed);
+        self.failing.fetch_add(u64::from(failed), Ordering::Relaxed);
+    }
+
+    pub(crate) fn went_silent(&self) {
+        self.silent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}

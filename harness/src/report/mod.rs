@@ -1,0 +1,238 @@
+//! What a certification came to, as data; and the modules that render it, the only ones that render anything.
+
+use onceness_properties::Claim;
+use onceness_reference::features::Features;
+use onceness_reference::plan::Plan;
+use onceness_reference::profile::Profile;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::options::Options;
+use crate::search::{Broken, Ended, Searched};
+use crate::shrink::Shrunk;
+use crate::tally::{Count, Tally};
+use crate::trial::Kind;
+
+pub mod failure;
+pub mod json;
+pub mod junit;
+pub mod style;
+pub mod table;
+pub mod timeline;
+
+/// What a certification came to.
+#[derive(Debug)]
+pub struct Report {
+    /// How users name the target.
+    pub target: String,
+    /// What was driven, for people.
+    pub driven: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// How many cases were run and judged.
+    pub cases: u64,
+    /// How many of them failed.
+    pub failing: u64,
+    /// How many cases the target did not answer in.
+    pub silent: u64,
+    /// What it was in the last of them.
+    pub last_error: Option<String>,
+    /// How long the cases took.
+    pub seconds: f64,
+    /// Why the search ended.
+    pub ended: Ended,
+    /// What became of each claim.
+    pub claims: Vec<ClaimReport>,
+    /// The failures, each kind once, in the order of the first case that showed it.
+    pub failures: Vec<Failure>,
+    /// The accepted weaknesses that were met.
+    pub accepted: Vec<Accepted>,
+    /// Cases in which the rig itself broke.
+    pub broke: Vec<Broken>,
+    /// What else went wrong: files that could not be written, a target that could not be cleaned.
+    pub troubles: Vec<String>,
+    /// Whether the user named the claims.
+    pub claims_named: bool,
+}
+
+/// What became of a claim.
+#[derive(Debug, Serialize)]
+pub struct ClaimReport {
+    /// Which.
+    pub claim: Claim,
+    /// The worst of its properties.
+    pub verdict: Word,
+    /// Its properties.
+    pub properties: Vec<PropertyReport>,
+}
+
+/// What became of a property of a claim.
+#[derive(Debug, Serialize)]
+pub struct PropertyReport {
+    /// Which.
+    pub property: &'static str,
+    /// What became of it.
+    pub verdict: Word,
+    /// How often.
+    #[serde(flatten)]
+    pub count: Count,
+}
+
+/// A verdict over many cases, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// The target cannot be asked.
+    Unsupported,
+    /// Kept whenever it was put to the test.
+    Holds,
+    /// Broken, but only by known weaknesses that the user accepts.
+    Accepted,
+    /// Never put to the test.
+    Untested,
+    /// Broken.
+    Violated,
+}
+
+/// A kind of failure, with its smallest example.
+#[derive(Debug)]
+pub struct Failure {
+    /// What is broken.
+    pub kind: Kind,
+    /// For which claims.
+    pub claims: Vec<Claim>,
+    /// In how many cases.
+    pub cases: u64,
+    /// The number of the first case that showed it.
+    pub index: Option<u64>,
+    /// That case's seed and knobs, if it was drawn.
+    pub drawn: Option<(u64, Profile)>,
+    /// That case's plan.
+    pub original: Plan,
+    /// Its smallest form.
+    pub shrunk: Shrunk,
+    /// The one command that runs it again.
+    pub replay: String,
+    /// Where it is kept.
+    pub folder: Option<std::path::PathBuf>,
+}
+
+/// An accepted weakness that was met.
+#[derive(Debug, Serialize)]
+pub struct Accepted {
+    /// Its id.
+    pub weakness: &'static str,
+    /// What it is.
+    pub explanation: &'static str,
+    /// In how many cases it was met.
+    pub cases: u64,
+}
+
+impl Word {
+    /// The word that reports show.
+    pub fn text(self) -> &'static str {
+        match self {
+            Word::Unsupported => "unsupported",
+            Word::Holds => "holds",
+            Word::Accepted => "accepted",
+            Word::Untested => "untested",
+            Word::Violated => "violated",
+        }
+    }
+
+    fn of(count: Count) -> Word {
+        match count {
+            Count { violated: 1.., .. } => Word::Violated,
+            Count { accepted: 1.., .. } => Word::Accepted,
+            Count { times: 1.., .. } => Word::Holds,
+            Count {
+                unsupported: 1.., ..
+            } => Word::Unsupported,
+            _ => Word::Untested,
+        }
+    }
+}
+
+impl Report {
+    /// What the search says, before failures are made smaller.
+    pub(crate) fn of(
+        searched: &Searched,
+        driven: String,
+        features: Features,
+        options: &Options,
+        seconds: f64,
+    ) -> Report {
+        Report {
+            target: options.target.clone(),
+            driven,
+            seed: options.seed,
+            cases: searched.cases,
+            failing: searched.failing,
+            silent: searched.silent,
+            last_error: searched.last_error.as_ref().map(ToString::to_string),
+            seconds,
+            ended: searched.ended,
+            claims: claims(&searched.tally, features, options),
+            failures: Vec::new(),
+            accepted: accepted(searched),
+            broke: searched.broke.values().cloned().collect(),
+            troubles: Vec::new(),
+            claims_named: options.claims.named,
+        }
+    }
+
+    /// What the process says. A proven violation outweighs all else; more than one silent case in a hundred leaves nothing proven.
+    pub fn exit(&self) -> Exit {
+        let any = |word: Word| self.claims.iter().any(|claim| claim.verdict == word);
+        let cut_short = !matches!(self.ended, Ended::Complete | Ended::FailFast);
+        let silent = self.silent * 100 > self.cases;
+        if any(Word::Violated) {
+            Exit::Violated
+        } else if !self.broke.is_empty() {
+            Exit::Internal
+        } else if self.claims.is_empty() {
+            Exit::NothingSelected
+        } else if cut_short || silent || any(Word::Untested) || !self.troubles.is_empty() {
+            Exit::Inconclusive
+        } else if self.claims_named && any(Word::Unsupported) {
+            Exit::Inconclusive
+        } else {
+            Exit::Holds
+        }
+    }
+}
+
+fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimReport> {
+    let report = |claim: &Claim| {
+        let needs = matches!(claim, Claim::Transactional | Claim::ExactlyOnce);
+        let supported = features.transactions() || !needs;
+        let rows = tally.rows().iter().filter(|row| row.claim == *claim);
+        let properties: Vec<PropertyReport> = rows
+            .map(|row| PropertyReport {
+                property: row.property.name,
+                verdict: if supported {
+                    Word::of(row.count)
+                } else {
+                    Word::Unsupported
+                },
+                count: row.count,
+            })
+            .collect();
+        let worst = properties.iter().map(|one| one.verdict).max();
+        ClaimReport {
+            claim: *claim,
+            verdict: worst.unwrap_or(Word::Untested),
+            properties,
+        }
+    };
+    options.claims.chosen.iter().map(report).collect()
+}
+
+fn accepted(searched: &Searched) -> Vec<Accepted> {
+    let known = |(id, cases): (&&'static str, &u64)| Accepted {
+        weakness: id,
+        explanation: crate::weakness::find(id).map_or("", |weakness| weakness.explanation),
+        cases: *cases,
+    };
+    searched.accepted.iter().map(known).collect()
+}

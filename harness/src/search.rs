@@ -1,0 +1,365 @@
+//! The search: many random cases at once, until enough were run or somebody says stop.
+//!
+//! A case is a function of its seed and the target, so on the in-memory target a seed is as good as a file: nothing is
+//! written while cases run there, or writing would be most of the work. For real brokers each worker keeps the plan that
+//! it is about to run in a slot of the output folder, so that not even a killed rig loses it.
+//! Only failing cases are kept, and of each kind only the one with the lowest number: the result does not depend on which
+//! worker was faster, and memory stays bounded.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use onceness_adapters::{Adapter, TargetError};
+use onceness_properties::{Claim, Judgement, Violation};
+use onceness_reference::features::Features;
+use onceness_reference::generate;
+use onceness_reference::history::History;
+use onceness_reference::plan::Plan;
+use onceness_reference::profile::Profile;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::folder::Slot;
+use crate::gauge::Gauge;
+use crate::options::Options;
+use crate::rig::Rig;
+use crate::seeds::case_seed;
+use crate::tally::{Tally, is_accepted};
+use crate::trial::{Kind, Trial, try_plan, violations};
+
+/// Cases that run when a stop is asked for may go on for so long.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub struct Searched {
+    /// How often each property was put to the test.
+    pub tally: Tally,
+    /// How many cases were run and judged.
+    pub cases: u64,
+    /// How many cases failed.
+    pub failing: u64,
+    /// The failures, by kind.
+    pub found: BTreeMap<Kind, Found>,
+    /// The accepted weaknesses that were met, and in how many cases.
+    pub accepted: BTreeMap<&'static str, u64>,
+    /// How many cases the target did not answer in.
+    pub silent: u64,
+    /// What it was in the last of them.
+    pub last_error: Option<TargetError>,
+    /// Cases in which the rig itself broke.
+    pub broke: BTreeMap<u64, Broken>,
+    /// Why the search ended.
+    pub ended: Ended,
+}
+
+/// A kind of failure.
+#[derive(Debug)]
+pub struct Found {
+    /// In how many cases it was seen.
+    pub cases: u64,
+    /// The first of them.
+    pub first: Finding,
+}
+
+/// A case that fails.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Its number in the run.
+    pub index: u64,
+    /// Its own seed.
+    pub seed: u64,
+    /// The knobs that its plan was drawn by.
+    pub profile: Profile,
+    /// The plan as it was drawn.
+    pub plan: Plan,
+    /// What was seen.
+    pub history: History,
+    /// What is wrong with it.
+    pub violation: Violation,
+    /// The claims that it breaks.
+    pub claims: Vec<Claim>,
+}
+
+/// A case in which the rig itself broke.
+#[derive(Clone, Debug, Serialize)]
+pub struct Broken {
+    /// The case's seed.
+    pub seed: u64,
+    /// The panic's words.
+    pub words: String,
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// All cases were run, or the time was up and no number of cases asked for.
+    #[default]
+    Complete,
+    /// The time was up before all cases were run.
+    TimeUp,
+    /// A case failed, and that was to be the end.
+    FailFast,
+    /// Somebody asked to stop.
+    Interrupted,
+    /// The target stopped answering.
+    TargetGone,
+}
+
+/// Runs random cases.
+pub async fn search(adapter: &Arc<dyn Adapter>, options: &Options, rig: &Rig) -> Searched {
+    let shared = Arc::new(Shared {
+        adapter: Arc::clone(adapter),
+        features: adapter.features(),
+        options: options.clone(),
+        gauge: Arc::clone(&rig.gauge),
+        limit: options.cases.unwrap_or(u64::MAX),
+        next: AtomicU64::new(0),
+        errors_in_row: AtomicUsize::new(0),
+        halt: AtomicBool::new(false),
+        gone: AtomicBool::new(false),
+    });
+    let chunk = chunk(&shared);
+    let deadline = options.time.map(|time| Instant::now() + time);
+    if let Err(error) = adapter.prepare(chunk as usize).await {
+        return Searched {
+            silent: 1,
+            last_error: Some(error),
+            ended: Ended::TargetGone,
+            ..Searched::default()
+        };
+    }
+    let mut workers = JoinSet::new();
+    let mut parts = Vec::new();
+    for worker in 0..options.jobs.max(1) {
+        let part = Arc::new(Mutex::new(Searched::default()));
+        parts.push(Arc::clone(&part));
+        let folder = rig.folder.as_ref().filter(|_| !options.deterministic);
+        let slot = folder.map(|folder| folder.slot(worker));
+        workers.spawn(work(Arc::clone(&shared), part, slot));
+    }
+    let keeper = tokio::spawn(keep_stocked(Arc::clone(&shared)));
+    let all_done = async { while workers.join_next().await.is_some() {} };
+    let mut ended = None;
+    tokio::select! {
+        () = all_done => {}
+        () = sleep_until(deadline) => ended = Some(match options.cases {
+            Some(_) => Ended::TimeUp,
+            None => Ended::Complete,
+        }),
+        () = rig.stop.wait() => ended = Some(Ended::Interrupted),
+    }
+    shared.halt.store(true, Ordering::SeqCst);
+    keeper.abort();
+    let finish = async { while workers.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, finish).await.is_err() {
+        workers.shutdown().await;
+    }
+    let mut searched = Searched::default();
+    for part in parts {
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        searched.merge(std::mem::take(&mut part));
+    }
+    searched.ended = match ended {
+        Some(Ended::TimeUp) if searched.cases + searched.silent >= shared.limit => Ended::Complete,
+        Some(ended) => ended,
+        None if shared.gone.load(Ordering::SeqCst) => Ended::TargetGone,
+        None if rig.stop.asked() => Ended::Interrupted,
+        None if options.fail_fast && searched.failing > 0 => Ended::FailFast,
+        None => Ended::Complete,
+    };
+    searched
+}
+
+/// What the workers share.
+struct Shared {
+    adapter: Arc<dyn Adapter>,
+    features: Features,
+    options: Options,
+    gauge: Arc<Gauge>,
+    limit: u64,
+    next: AtomicU64,
+    errors_in_row: AtomicUsize,
+    halt: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl Shared {
+    fn halted(&self) -> bool {
+        self.halt.load(Ordering::SeqCst)
+    }
+
+    /// A target is gone when every job failed once without a success between.
+    fn note_error(&self) {
+        self.gauge.went_silent();
+        let errors = self.errors_in_row.fetch_add(1, Ordering::SeqCst) + 1;
+        if errors >= self.options.jobs.max(3) {
+            self.gone.store(true, Ordering::SeqCst);
+            self.halt.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+async fn work(shared: Arc<Shared>, part: Arc<Mutex<Searched>>, mut slot: Option<Slot>) {
+    // Numbers are handed out in order, so every case before the first failing one has been begun and will be finished.
+    while !shared.halted() {
+        let index = shared.next.fetch_add(1, Ordering::SeqCst);
+        if index >= shared.limit {
+            break;
+        }
+        let seed = case_seed(shared.options.seed, index);
+        let (profile, plan) = generate::plan(seed, shared.features);
+        if let Some(slot) = &mut slot {
+            slot.keep(&plan);
+        }
+        let trial = try_plan(shared.adapter.as_ref(), &plan).await;
+        {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.take(&shared, index, seed, profile, plan, trial);
+        }
+        // On the in-memory target nothing else ever waits, and signals and timers want to be served.
+        tokio::task::yield_now().await;
+    }
+    if let Some(slot) = slot {
+        slot.clear();
+    }
+}
+
+impl Searched {
+    fn take(
+        &mut self,
+        shared: &Shared,
+        index: u64,
+        seed: u64,
+        profile: Profile,
+        plan: Plan,
+        trial: Trial,
+    ) {
+        match trial {
+            Trial::Judged(history, judgements) => {
+                shared.errors_in_row.store(0, Ordering::SeqCst);
+                self.cases += 1;
+                let failed = self.tally.add(&judgements, &shared.options);
+                shared.gauge.judged(failed);
+                self.failing += u64::from(failed);
+                let findings = findings(&judgements, &shared.options, &mut self.accepted);
+                for (kind, (violation, claims)) in findings {
+                    let found = self.found.get_mut(&kind);
+                    let earlier = found.is_some_and(|found| {
+                        found.cases += 1;
+                        found.first.index < index
+                    });
+                    if earlier {
+                        continue;
+                    }
+                    let first = Finding {
+                        index,
+                        seed,
+                        profile: profile.clone(),
+                        plan: plan.clone(),
+                        history: history.clone(),
+                        violation,
+                        claims,
+                    };
+                    let found = self.found.remove(&kind);
+                    let cases = found.map_or(1, |found| found.cases);
+                    self.found.insert(kind, Found { cases, first });
+                }
+                if failed && shared.options.fail_fast {
+                    shared.halt.store(true, Ordering::SeqCst);
+                }
+            }
+            Trial::NoAnswer(error) => {
+                self.silent += 1;
+                self.last_error = Some(error);
+                shared.note_error();
+            }
+            Trial::Broke(words) => {
+                self.broke.insert(index, Broken { seed, words });
+            }
+        }
+    }
+
+    fn merge(&mut self, other: Searched) {
+        self.tally.merge(&other.tally);
+        self.cases += other.cases;
+        self.failing += other.failing;
+        self.silent += other.silent;
+        self.last_error = self.last_error.take().or(other.last_error);
+        self.broke.extend(other.broke);
+        for (weakness, cases) in other.accepted {
+            *self.accepted.entry(weakness).or_default() += cases;
+        }
+        for (kind, theirs) in other.found {
+            match self.found.remove(&kind) {
+                None => self.found.insert(kind, theirs),
+                Some(ours) => {
+                    let cases = ours.cases + theirs.cases;
+                    let first = match ours.first.index < theirs.first.index {
+                        true => ours.first,
+                        false => theirs.first,
+                    };
+                    self.found.insert(kind, Found { cases, first })
+                }
+            };
+        }
+    }
+}
+
+/// The violations of one case by kind, each with the claims that it breaks. Accepted ones are only counted.
+fn findings(
+    judgements: &[Judgement],
+    options: &Options,
+    accepted: &mut BTreeMap<&'static str, u64>,
+) -> BTreeMap<Kind, (Violation, Vec<Claim>)> {
+    let mut findings: BTreeMap<Kind, (Violation, Vec<Claim>)> = BTreeMap::new();
+    let mut met = Vec::new();
+    for (kind, claim, violation) in violations(judgements, &options.claims) {
+        if is_accepted(violation, options) {
+            met.extend(violation.weakness.filter(|weakness| !met.contains(weakness)));
+            continue;
+        }
+        let (_, claims) = (findings.entry(kind)).or_insert_with(|| (violation.clone(), Vec::new()));
+        if !claims.contains(&claim) {
+            claims.push(claim);
+        }
+    }
+    for weakness in met {
+        *accepted.entry(weakness).or_default() += 1;
+    }
+    findings
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// For how many cases room is made on the target at once.
+fn chunk(shared: &Shared) -> u64 {
+    (2 * shared.options.jobs as u64).clamp(16, 512).min(shared.limit)
+}
+
+/// Keeps room made ahead of the workers, so that they need not make their own one by one.
+async fn keep_stocked(shared: Arc<Shared>) {
+    let chunk = chunk(&shared);
+    let mut stocked = chunk;
+    while !shared.halted() && stocked < shared.limit {
+        let taken = shared.next.load(Ordering::SeqCst);
+        if stocked >= taken.saturating_add(shared.options.jobs as u64) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
+        let more = chunk.min(shared.limit - stocked);
+        if shared.adapter.prepare(more as usize).await.is_err() {
+            // The workers meet the same trouble and tell it.
+            return;
+        }
+        stocked += more;
+    }
+}

@@ -1,0 +1,190 @@
+//! What users type as TARGET, and the adapter that it stands for.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use onceness_adapters::memory::Memory;
+use onceness_adapters::{Adapter, TargetError};
+use onceness_reference::defects::{self, DEFECTS, Defect};
+use onceness_reference::rules::Rules;
+
+use crate::nearest::unknown;
+
+/// A system under test, as it is typed.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The embedded broker: the model, or the model with one seeded defect.
+    Memory(Option<&'static Defect>),
+    /// Anything that speaks Kafka.
+    Kafka {
+        /// Bootstrap addresses, `HOST:PORT` each.
+        addresses: Vec<String>,
+        /// Who drives it.
+        client: Client,
+    },
+}
+
+/// Which client drives a Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Client {
+    /// Our own, request by request.
+    #[default]
+    Wire,
+    /// librdkafka, as real applications link it.
+    Rdkafka,
+}
+
+/// Why something is not a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TargetSyntax(String);
+
+impl Target {
+    /// Whether the same plan always gives the same history.
+    pub fn is_deterministic(&self) -> bool {
+        matches!(self, Target::Memory(_))
+    }
+
+    /// Reaches the target.
+    ///
+    /// # Errors
+    /// When nothing that speaks Kafka answers there.
+    pub async fn open(&self) -> Result<Arc<dyn Adapter>, TargetError> {
+        match self {
+            Target::Memory(defect) => {
+                let rules = defect.map_or_else(Rules::default, |defect| (defect.rules)());
+                Ok(Arc::new(Memory::new(rules, self.to_string())))
+            }
+            Target::Kafka { addresses, client } => crate::brokers::open(addresses, *client).await,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetSyntax;
+
+    fn from_str(text: &str) -> Result<Self, TargetSyntax> {
+        if text == "memory" {
+            return Ok(Target::Memory(None));
+        }
+        if let Some(name) = text.strip_prefix("memory:") {
+            let names = DEFECTS.iter().map(|defect| defect.name);
+            let found = defects::find(name);
+            return match found {
+                Some(defect) => Ok(Target::Memory(Some(defect))),
+                None => Err(TargetSyntax(unknown("defect", name, names))),
+            };
+        }
+        if let Some(rest) = text.strip_prefix("kafka://") {
+            return kafka(rest);
+        }
+        if addresses(text).is_ok() {
+            let reason = format!("'{text}' lacks a scheme; write kafka://{text}");
+            return Err(TargetSyntax(reason));
+        }
+        let scheme = text.split(':').next().unwrap_or(text);
+        let reason = unknown("target", scheme, ["memory", "kafka"]);
+        Err(TargetSyntax(format!(
+            "{reason} (memory, memory:DEFECT or kafka://HOST:PORT)"
+        )))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Memory(None) => write!(f, "memory"),
+            Target::Memory(Some(defect)) => write!(f, "memory:{}", defect.name),
+            Target::Kafka { addresses, client } => {
+                write!(f, "kafka://{}", addresses.join(","))?;
+                match client {
+                    Client::Wire => Ok(()),
+                    Client::Rdkafka => write!(f, "?client=rdkafka"),
+                }
+            }
+        }
+    }
+}
+
+fn kafka(rest: &str) -> Result<Target, TargetSyntax> {
+    let (hosts, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let addresses = addresses(hosts.trim_end_matches('/'))?;
+    let mut client = Client::default();
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        if name != "client" {
+            return Err(TargetSyntax(unknown("target option", name, ["client"])));
+        }
+        client = match value {
+            "wire" => Client::Wire,
+            "rdkafka" => Client::Rdkafka,
+            other => {
+                let reason = unknown("client", other, ["wire", "rdkafka"]);
+                return Err(TargetSyntax(reason));
+            }
+        };
+    }
+    Ok(Target::Kafka { addresses, client })
+}
+
+fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
+    hosts.split(',').map(address).collect()
+}
+
+fn address(text: &str) -> Result<String, TargetSyntax> {
+    let fault = |what: &str| {
+        TargetSyntax(format!(
+            "'{text}' {what}; an address is HOST:PORT, such as localhost:9092"
+        ))
+    };
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault("has no port"))?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || host.contains(['/', '@', ' ']) || (host.contains(':') && !bracketed) {
+        return Err(fault("has no host that can be used"));
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(text.to_owned()),
+        _ => Err(fault("has no port from 1 to 65535")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::Target;
+
+    fn check(text: &str, expected: &Expect) {
+        let parsed = match text.parse::<Target>() {
+            Ok(target) => target.to_string(),
+            Err(error) => format!("error: {error}"),
+        };
+        expected.assert_eq(&parsed);
+    }
+
+    #[test]
+    fn targets_are_read_and_shown_alike() {
+        check("memory", &expect!["memory"]);
+        check("memory:no-dedup", &expect!["memory:no-dedup"]);
+        check("kafka://localhost:9092", &expect!["kafka://localhost:9092"]);
+        check("kafka://a:1,b:2/?client=wire", &expect!["kafka://a:1,b:2"]);
+        check(
+            "kafka://[::1]:9092?client=rdkafka",
+            &expect!["kafka://[::1]:9092?client=rdkafka"],
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_nearest_names() {
+        check("memory:no-dedupp", &expect![""]);
+        check("mem", &expect![""]);
+        check("localhost:9092", &expect![""]);
+        check("kafka://localhost", &expect![""]);
+        check("kafka://localhost:99999", &expect![""]);
+        check("kafka://", &expect![""]);
+        check("kafka://a:1?klient=wire", &expect![""]);
+        check("kafka://a:1?client=rdkfaka", &expect![""]);
+        check("", &expect![""]);
+    }
+}

@@ -100,46 +100,26 @@ pub fn save(folder: &Path, failure: &Failure, target: &str) -> Result<(), WriteE
 /// When there is none, or it is damaged.
 pub fn load(path: &Path) -> Result<Loaded, ReadError> {
     if !path.is_dir() {
-        return Ok(Loaded {
-            plan: load_plan(path)?,
-            target: None,
-            property: None,
-        });
+        return Ok(Loaded { plan: load_plan(path)?, target: None, property: None });
     }
     let plan = load_plan(&path.join("plan.json"))?;
     let card = path.join("case.json");
-    let fault = |reason: String| ReadError {
-        path: card.clone(),
-        reason,
-    };
+    let fault = |reason: String| ReadError { path: card.clone(), reason };
     if !card.exists() {
-        return Ok(Loaded {
-            plan,
-            target: None,
-            property: None,
-        });
+        return Ok(Loaded { plan, target: None, property: None });
     }
     let text = fs::read_to_string(&card).map_err(|error| fault(error.to_string()))?;
     let read: Read = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
     if read.version != CASE_VERSION {
         let version = read.version;
-        return Err(fault(format!(
-            "version is {version}, but this build reads {CASE_VERSION}"
-        )));
+        return Err(fault(format!("version is {version}, but this build reads {CASE_VERSION}")));
     }
-    Ok(Loaded {
-        plan,
-        target: Some(read.target),
-        property: Some(read.property),
-    })
+    Ok(Loaded { plan, target: Some(read.target), property: Some(read.property) })
 }
 
 /// Reads a plan file; `-` is the standard input.
 fn load_plan(path: &Path) -> Result<Plan, ReadError> {
-    let fault = |reason: String| ReadError {
-        path: path.to_owned(),
-        reason,
-    };
+    let fault = |reason: String| ReadError { path: path.to_owned(), reason };
     let text = match path.as_os_str() == "-" {
         true => std::io::read_to_string(std::io::stdin()),
         false => fs::read_to_string(path),

@@ -25,13 +25,8 @@ pub async fn certify(adapter: Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
     let started = Instant::now();
     let mut searched = search(&adapter, options, rig).await;
     let seconds = started.elapsed().as_secs_f64();
-    let mut report = Report::of(
-        &searched,
-        adapter.describe(),
-        adapter.features(),
-        options,
-        seconds,
-    );
+    let mut report =
+        Report::of(&searched, adapter.describe(), adapter.features(), options, seconds);
     let mut found: Vec<(Kind, Found)> = std::mem::take(&mut searched.found).into_iter().collect();
     found.sort_by_key(|(kind, found)| (found.first.index, *kind));
     for (kind, found) in found {
@@ -58,23 +53,14 @@ pub async fn clean(adapter: &dyn Adapter, rig: &Rig) -> Option<String> {
     match tokio::time::timeout(CLEANING_MAX, adapter.clean()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("failed to clean the target up: {error}")),
-        Err(_) => Some(format!(
-            "failed to clean the target up within {} s",
-            CLEANING_MAX.as_secs()
-        )),
+        Err(_) => {
+            Some(format!("failed to clean the target up within {} s", CLEANING_MAX.as_secs()))
+        }
     }
 }
 
 fn as_found(kind: Kind, found: Found, options: &Options) -> Failure {
-    let Finding {
-        index,
-        seed,
-        profile,
-        plan,
-        history,
-        violation,
-        claims,
-    } = found.first;
+    let Finding { index, seed, profile, plan, history, violation, claims } = found.first;
     Failure {
         kind,
         claims,
@@ -83,11 +69,7 @@ fn as_found(kind: Kind, found: Found, options: &Options) -> Failure {
         drawn: Some((seed, profile)),
         original: plan.clone(),
         shrunk: Shrunk {
-            smallest: Failing {
-                plan,
-                history,
-                violation,
-            },
+            smallest: Failing { plan, history, violation },
             tries: 0,
             ended: ShrinkEnded::Interrupted,
             hits: 0,
@@ -98,33 +80,31 @@ fn as_found(kind: Kind, found: Found, options: &Options) -> Failure {
     }
 }
 
-fn keep(
+/// Writes a failure into the output folder, if there is one: into its own, or a new one. From then on that is what is replayed.
+/// What cannot be written is added to the troubles.
+pub fn keep(
     failure: &mut Failure,
     options: &Options,
     rig: &Rig,
     troubles: &mut Vec<String>,
 ) -> Option<PathBuf> {
     let folder = rig.folder.as_ref()?;
-    let kept = match failure.folder.take() {
+    let path = match failure.folder.take() {
         Some(path) => Ok(path),
         None => folder.new_case(&case_name(failure.kind)),
     };
-    let saved = kept.and_then(|path| {
+    let saved = path.and_then(|path| {
+        let otherwise = failure.replay.clone();
         failure.replay = format!("onceness replay {}", quoted(&path.to_string_lossy()));
-        case::save(&path, failure, &options.target).map(|()| path)
-    });
-    match saved {
-        Ok(path) => Some(path),
-        Err(error) => {
-            troubles.push(error.to_string());
-            let (seed, target) = (failure.drawn.as_ref().map(|(seed, _)| *seed), &options.target);
-            failure.replay = match seed {
-                Some(seed) => format!("onceness certify {target} --seed {seed} --cases 1"),
-                None => failure.replay.clone(),
-            };
-            None
+        match case::save(&path, failure, &options.target) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                failure.replay = otherwise;
+                Err(error)
+            }
         }
-    }
+    });
+    saved.map_err(|error| troubles.push(error.to_string())).ok()
 }
 
 fn case_name(kind: Kind) -> String {

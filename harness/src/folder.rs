@@ -36,17 +36,12 @@ impl Folder {
     /// # Errors
     /// When it cannot.
     pub fn create(path: &Path) -> Result<Folder, WriteError> {
-        let fault = |error| WriteError {
-            path: path.to_owned(),
-            error,
-        };
+        let fault = |error| WriteError { path: path.to_owned(), error };
         fs::create_dir_all(path.join("cases")).map_err(fault)?;
         let probe = path.join(".onceness-probe");
         fs::write(&probe, "can this be written?\n").map_err(fault)?;
         fs::remove_file(&probe).map_err(fault)?;
-        Ok(Folder {
-            path: path.to_owned(),
-        })
+        Ok(Folder { path: path.to_owned() })
     }
 
     /// Where it is.
@@ -68,10 +63,7 @@ impl Folder {
     /// When it cannot be made.
     pub fn new_case(&self, name: &str) -> Result<PathBuf, WriteError> {
         let cases = self.path.join("cases");
-        let fault = |error| WriteError {
-            path: cases.clone(),
-            error,
-        };
+        let fault = |error| WriteError { path: cases.clone(), error };
         fs::create_dir_all(&cases).map_err(fault)?;
         let numbers = (fs::read_dir(&cases).map_err(fault)?.flatten()).filter_map(|entry| {
             let name = entry.file_name();
@@ -79,18 +71,13 @@ impl Folder {
         });
         let next = numbers.max().unwrap_or(0) + 1;
         let path = cases.join(format!("{next}-{name}"));
-        fs::create_dir(&path).map_err(|error| WriteError {
-            path: path.clone(),
-            error,
-        })?;
+        fs::create_dir(&path).map_err(|error| WriteError { path: path.clone(), error })?;
         Ok(path)
     }
 
     /// The place for the plan that a worker is running.
     pub(crate) fn slot(&self, worker: usize) -> Slot {
-        Slot {
-            path: self.path.join("running").join(format!("{worker}.json")),
-        }
+        Slot { path: self.path.join("running").join(format!("{worker}.json")) }
     }
 }
 
@@ -119,10 +106,7 @@ impl Slot {
 
 /// Writes beside the file and then moves, so that a full disk never leaves half a file in place of a whole one.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), WriteError> {
-    let fault = |error| WriteError {
-        path: path.to_owned(),
-        error,
-    };
+    let fault = |error| WriteError { path: path.to_owned(), error };
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);

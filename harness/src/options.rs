@@ -42,10 +42,7 @@ pub struct Claims {
 impl Claims {
     /// All that the target supports.
     pub fn all() -> Self {
-        Claims {
-            chosen: Claim::ALL.to_vec(),
-            named: false,
-        }
+        Claims { chosen: Claim::ALL.to_vec(), named: false }
     }
 
     /// Whether a claim is judged.
@@ -88,10 +85,7 @@ impl std::str::FromStr for Confirm {
         let fault = || format!("'{text}' is not K/N with 1 <= K <= N, such as 2/5");
         let (hits, runs) = text.split_once('/').ok_or_else(fault)?;
         let number = |text: &str| text.trim().parse::<u32>().map_err(|_| fault());
-        let confirm = Confirm {
-            hits: number(hits)?,
-            runs: number(runs)?,
-        };
+        let confirm = Confirm { hits: number(hits)?, runs: number(runs)? };
         match confirm.hits >= 1 && confirm.hits <= confirm.runs {
             true => Ok(confirm),
             false => Err(fault()),

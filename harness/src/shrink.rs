@@ -91,13 +91,7 @@ pub async fn shrink(
     };
     let ended = shrinking.run().await;
     let (hits, runs) = shrinking.measure().await;
-    Shrunk {
-        smallest: shrinking.best,
-        tries: shrinking.tries,
-        ended,
-        hits,
-        runs,
-    }
+    Shrunk { smallest: shrinking.best, tries: shrinking.tries, ended, hits, runs }
 }
 
 /// What a candidate must do to count.
@@ -149,8 +143,8 @@ impl Shrinking<'_> {
     /// One way around the candidates of the best plan, until one fails.
     async fn pass(&mut self, from: usize) -> Pass {
         let plan = self.best.plan.clone();
-        let around = (smaller(&plan).enumerate().skip(from))
-            .chain(smaller(&plan).enumerate().take(from));
+        let around =
+            (smaller(&plan).enumerate().skip(from)).chain(smaller(&plan).enumerate().take(from));
         let mut candidates = around.filter(|(_, plan)| !self.tried.contains(&hash(plan)));
         let mut candidates_left = true;
         let mut running: VecDeque<(usize, Plan, JoinHandle<Candidate>)> = VecDeque::new();
@@ -199,11 +193,7 @@ impl Shrinking<'_> {
             match result {
                 Candidate::Fails(seen) => {
                     let (history, violation) = *seen;
-                    self.best = Failing {
-                        plan,
-                        history,
-                        violation,
-                    };
+                    self.best = Failing { plan, history, violation };
                     silent = 0;
                     break Pass::Smaller(place);
                 }
@@ -232,10 +222,7 @@ impl Shrinking<'_> {
     async fn measure(&mut self) -> (u32, u32) {
         let mut hits = 0;
         let mut runs = 0;
-        let once = Goal {
-            confirm: Confirm::ONCE,
-            ..self.goal.clone()
-        };
+        let once = Goal { confirm: Confirm::ONCE, ..self.goal.clone() };
         while runs < self.options.shrink.final_runs && !self.rig.stop.asked() {
             match once.try_candidate(&self.best.plan).await {
                 Candidate::Fails(_) => hits += 1,

@@ -85,9 +85,7 @@ impl FromStr for Target {
         }
         let scheme = text.split(':').next().unwrap_or(text);
         let reason = unknown("target", scheme, ["memory", "kafka"]);
-        Err(TargetSyntax(format!(
-            "{reason} (memory, memory:DEFECT or kafka://HOST:PORT)"
-        )))
+        Err(TargetSyntax(format!("{reason} (memory, memory:DEFECT or kafka://HOST:PORT)")))
     }
 }
 
@@ -134,9 +132,7 @@ fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
 
 fn address(text: &str) -> Result<String, TargetSyntax> {
     let fault = |what: &str| {
-        TargetSyntax(format!(
-            "'{text}' {what}; an address is HOST:PORT, such as localhost:9092"
-        ))
+        TargetSyntax(format!("'{text}' {what}; an address is HOST:PORT, such as localhost:9092"))
     };
     let (host, port) = text.rsplit_once(':').ok_or_else(|| fault("has no port"))?;
     let bracketed = host.starts_with('[') && host.ends_with(']');
@@ -169,10 +165,7 @@ mod tests {
         check("memory:no-dedup", &expect!["memory:no-dedup"]);
         check("kafka://localhost:9092", &expect!["kafka://localhost:9092"]);
         check("kafka://a:1,b:2/?client=wire", &expect!["kafka://a:1,b:2"]);
-        check(
-            "kafka://[::1]:9092?client=rdkafka",
-            &expect!["kafka://[::1]:9092?client=rdkafka"],
-        );
+        check("kafka://[::1]:9092?client=rdkafka", &expect!["kafka://[::1]:9092?client=rdkafka"]);
     }
 
     #[test]

@@ -50,10 +50,10 @@ pub async fn try_plan(adapter: &dyn Adapter, plan: &Plan) -> Trial {
 }
 
 /// All violations that concern the chosen claims.
-pub fn violations<'a>(
+pub fn violations<'a, 'b>(
     judgements: &'a [Judgement],
-    claims: &'a Claims,
-) -> impl Iterator<Item = (Kind, Claim, &'a Violation)> {
+    claims: &'b Claims,
+) -> impl Iterator<Item = (Kind, Claim, &'a Violation)> + use<'a, 'b> {
     let chosen = (judgements.iter()).filter(|judgement| claims.has(judgement.claim));
     chosen.flat_map(|judgement| {
         let found: &[Violation] = match &judgement.verdict {
@@ -61,10 +61,7 @@ pub fn violations<'a>(
             _ => &[],
         };
         found.iter().map(|violation| {
-            let kind = Kind {
-                property: judgement.property.name,
-                weakness: violation.weakness,
-            };
+            let kind = Kind { property: judgement.property.name, weakness: violation.weakness };
             (kind, judgement.claim, violation)
         })
     })

@@ -32,7 +32,8 @@ pub fn render(failure: &Failure) -> String {
     }
     text += &format!("  {}\n\n", smallest(failure));
     let smallest = &failure.shrunk.smallest;
-    text += &timeline::render(&smallest.history, &smallest.violation);
+    text += &timeline::render(&smallest.history, &smallest.violation.evidence, false);
+    text += &paint(BAD, format!("  => {}\n", smallest.violation.story));
     text += &format!("\n  run it again:  {}\n", paint(HEAD, &failure.replay));
     if let Some((_, profile)) = &failure.drawn {
         // Profiles are plain data, which always serializes.
@@ -50,13 +51,7 @@ fn seen(failure: &Failure) -> Option<String> {
 }
 
 fn smallest(failure: &Failure) -> String {
-    let Shrunk {
-        smallest,
-        tries,
-        ended,
-        hits,
-        runs,
-    } = &failure.shrunk;
+    let Shrunk { smallest, tries, ended, hits, runs } = &failure.shrunk;
     let from = count(failure.original.size() as u64, "step");
     let to = count(smallest.plan.size() as u64, "step");
     let tries = count(*tries, "candidate");

@@ -37,6 +37,11 @@ pub fn render(report: &Report) -> String {
     serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
 }
 
+/// One failure as indented JSON.
+pub fn render_failure(failure: &Failure) -> String {
+    serde_json::to_string_pretty(&Failed::of(failure)).unwrap_or_default() + "\n"
+}
+
 #[derive(Serialize)]
 struct Summary<'a> {
     version: u32,

@@ -37,9 +37,8 @@ fn case(report: &Report, claim: &ClaimReport, row: &PropertyReport) -> TestCase 
         Word::Untested => skipped(row, "untested", "never put to the test; run more cases"),
         Word::Unsupported => skipped(row, "unsupported", "the target cannot be asked"),
         Word::Violated => {
-            let failures: Vec<&Failure> = (report.failures.iter())
-                .filter(|one| one.kind.property == row.property)
-                .collect();
+            let failures: Vec<&Failure> =
+                (report.failures.iter()).filter(|one| one.kind.property == row.property).collect();
             let story = failures.first().map(|one| one.shrunk.smallest.violation.story.as_str());
             let message = clean(story.unwrap_or("violated"));
             let mut case = TestCaseBuilder::failure(row.property, time, "violated", &message);
@@ -99,9 +98,7 @@ fn setting(report: &Report) -> String {
 /// Without styles, without what XML 1.0 does not allow, and without the end of a CDATA section.
 fn clean(text: &str) -> String {
     let plain = strip_str(text).to_string();
-    let allowed = |c: char| {
-        matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-    };
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     let kept = plain.replace("]]>", "]]\u{200b}>");
     kept.chars().filter(|c| allowed(*c)).collect()
 }

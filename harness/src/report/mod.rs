@@ -15,6 +15,7 @@ use crate::trial::Kind;
 
 pub mod failure;
 pub mod json;
+pub mod judged;
 pub mod junit;
 pub mod style;
 pub mod table;
@@ -145,9 +146,7 @@ impl Word {
             Count { violated: 1.., .. } => Word::Violated,
             Count { accepted: 1.., .. } => Word::Accepted,
             Count { times: 1.., .. } => Word::Holds,
-            Count {
-                unsupported: 1.., ..
-            } => Word::Unsupported,
+            Count { unsupported: 1.., .. } => Word::Unsupported,
             _ => Word::Untested,
         }
     }
@@ -210,20 +209,12 @@ fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimRepo
         let properties: Vec<PropertyReport> = rows
             .map(|row| PropertyReport {
                 property: row.property.name,
-                verdict: if supported {
-                    Word::of(row.count)
-                } else {
-                    Word::Unsupported
-                },
+                verdict: if supported { Word::of(row.count) } else { Word::Unsupported },
                 count: row.count,
             })
             .collect();
         let worst = properties.iter().map(|one| one.verdict).max();
-        ClaimReport {
-            claim: *claim,
-            verdict: worst.unwrap_or(Word::Untested),
-            properties,
-        }
+        ClaimReport { claim: *claim, verdict: worst.unwrap_or(Word::Untested), properties }
     };
     options.claims.chosen.iter().map(report).collect()
 }

@@ -25,7 +25,10 @@ fn table(report: &Report) -> String {
     let property_width = width(rows.map(|row| row.property));
     let mut text = paint(
         HEAD,
-        format!("{:claim_width$}  {:property_width$}  verdict      put to the test\n", "claim", "property"),
+        format!(
+            "{:claim_width$}  {:property_width$}  verdict      put to the test\n",
+            "claim", "property"
+        ),
     );
     for claim in &report.claims {
         let mut name = claim.claim.name();
@@ -52,7 +55,8 @@ fn tested(row: &PropertyReport) -> String {
     if row.verdict == Word::Unsupported {
         return String::new();
     }
-    let mut text = format!("{:>13} times in {}", thousands(row.count.times), count(row.count.cases, "case"));
+    let mut text =
+        format!("{:>13} times in {}", thousands(row.count.times), count(row.count.cases, "case"));
     if row.count.violated > 0 {
         text += &format!(", violated in {}", thousands(row.count.violated));
     }
@@ -82,7 +86,8 @@ fn troubles(report: &Report) -> String {
     if report.silent > 0 {
         let cases = count(report.silent, "case");
         let last = report.last_error.as_deref().unwrap_or("no word about it");
-        text += &paint(NOTE, format!("\nthe target did not answer in {cases}; the last time: {last}"));
+        text +=
+            &paint(NOTE, format!("\nthe target did not answer in {cases}; the last time: {last}"));
     }
     for trouble in &report.troubles {
         text += &paint(NOTE, format!("\n{trouble}"));

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onceness_properties::Violation;
 use onceness_reference::history::{
     Call, Event, Fetched, Header, History, Outcome, Record, Reply, Seen, Sequence, Skip,
 };
@@ -19,23 +18,22 @@ const LINES_MAX: usize = 60;
 /// How many records of one list are shown.
 const LIST_MAX: usize = 12;
 
-/// The participants, what happened, and what it proves.
-pub fn render(history: &History, violation: &Violation) -> String {
+/// The participants and what happened, with the evidence marked. A time line that is too long is cut down to what is near
+/// the evidence, unless the whole is wanted.
+pub fn render(history: &History, evidence: &[EventId], whole: bool) -> String {
     let mut text = participants(&history.header);
-    let lines = lines(history, &violation.evidence);
+    let lines = lines(history, evidence);
     let near = near_evidence(&lines);
     let mut left_out = 0;
     for (place, line) in lines.iter().enumerate() {
-        if lines.len() > LINES_MAX && !near.contains(&place) {
+        if !whole && lines.len() > LINES_MAX && !near.contains(&place) {
             left_out += 1;
             continue;
         }
         text += &gap(std::mem::take(&mut left_out));
         text += &line.render();
     }
-    text += &gap(left_out);
-    text += &format!("{}\n", paint(BAD, format!("  => {}", violation.story)));
-    text
+    text + &gap(left_out)
 }
 
 /// One line of the time line.
@@ -49,11 +47,7 @@ struct Line {
 
 impl Line {
     fn render(&self) -> String {
-        let mark = if self.evidence {
-            paint(BAD, ">")
-        } else {
-            " ".to_owned()
-        };
+        let mark = if self.evidence { paint(BAD, ">") } else { " ".to_owned() };
         let ids = match self.first == self.last {
             true => format!("e{}", self.first),
             false => format!("e{}-{}", self.first, self.last),
@@ -65,9 +59,7 @@ impl Line {
 
 fn near_evidence(lines: &[Line]) -> BTreeSet<usize> {
     let marked = (lines.iter().enumerate()).filter(|(_, line)| line.evidence);
-    marked
-        .flat_map(|(place, _)| place.saturating_sub(2)..=place + 2)
-        .collect()
+    marked.flat_map(|(place, _)| place.saturating_sub(2)..=place + 2).collect()
 }
 
 fn gap(lines: usize) -> String {
@@ -128,7 +120,8 @@ fn folded(events: &[Event]) -> BTreeMap<usize, usize> {
 
 fn participants(header: &Header) -> String {
     let clients = header.clients.iter();
-    let lines = clients.map(|client| format!("  {:<3} {}\n", client.id.to_string(), describe(client)));
+    let lines =
+        clients.map(|client| format!("  {:<3} {}\n", client.id.to_string(), describe(client)));
     let topic = count(u64::from(header.partitions), "partition");
     format!(
         "{}\n{}",
@@ -151,11 +144,7 @@ fn describe(client: &Client) -> String {
         }
     });
     let consumes = client.consumer.as_ref().map(describe_consumer);
-    [produces, consumes]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("; ")
+    [produces, consumes].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn describe_consumer(consumer: &Consumer) -> String {
@@ -182,12 +171,9 @@ fn tell(history: &History, event: &Event) -> (String, String) {
     };
     match event {
         Event::Call { client, call, .. } => (client.to_string(), tell_call(call)),
-        Event::Answer {
-            of,
-            preparation,
-            fate,
-            outcome,
-        } => (String::new(), tell_answer(*of, *preparation, *fate, outcome)),
+        Event::Answer { of, preparation, fate, outcome } => {
+            (String::new(), tell_answer(*of, *preparation, *fate, outcome))
+        }
         Event::Return { of, outcome } => {
             let text = format!("learns of {of}: {}", tell_outcome(outcome));
             (caller(of), text)
@@ -199,17 +185,13 @@ fn tell(history: &History, event: &Event) -> (String, String) {
         Event::Crashed { client, .. } => (client.to_string(), paint(NOTE, "crashes")),
         Event::Fault { fault, happened } => (String::new(), tell_fault(*fault, *happened)),
         Event::Healed => {
-            let text = "everything heals: held requests have arrived, fresh instances end what is open";
+            let text =
+                "everything heals: held requests have arrived, fresh instances end what is open";
             (String::new(), paint(HEAD, text))
         }
-        Event::Read {
-            partition,
-            isolation: level,
-            high_watermark,
-            last_stable,
-            records,
-        } => {
-            let stable = last_stable.map_or(String::new(), |offset| format!(", last stable {offset}"));
+        Event::Read { partition, isolation: level, high_watermark, last_stable, records } => {
+            let stable =
+                last_stable.map_or(String::new(), |offset| format!(", last stable {offset}"));
             let text = format!(
                 "a fresh reader reads {partition} to its end {high_watermark}{stable} at {}: {}",
                 isolation(*level),
@@ -217,11 +199,7 @@ fn tell(history: &History, event: &Event) -> (String, String) {
             );
             (String::new(), text)
         }
-        Event::Committed {
-            group,
-            partition,
-            offset,
-        } => {
+        Event::Committed { group, partition, offset } => {
             let at = offset.map_or("nowhere".to_owned(), |offset| format!("at {offset}"));
             (String::new(), format!("group {group} stands {at} in {partition}"))
         }
@@ -232,11 +210,7 @@ fn tell(history: &History, event: &Event) -> (String, String) {
 fn tell_call(call: &Call) -> String {
     match call {
         Call::Open => "starts".to_owned(),
-        Call::Send {
-            partition,
-            records,
-            sequence,
-        } => {
+        Call::Send { partition, records, sequence } => {
             let numbers = sequence.map_or(String::new(), tell_sequence);
             format!("sends {} to {partition}{numbers}", tell_records(records))
         }
@@ -248,11 +222,7 @@ fn tell_call(call: &Call) -> String {
             let tags: Vec<String> = records.iter().map(ToString::to_string).collect();
             format!("processes {}", list(&tags))
         }
-        Call::Save {
-            group,
-            positions,
-            in_transaction,
-        } => {
+        Call::Save { group, positions, in_transaction } => {
             let inside = if *in_transaction { " in its transaction" } else { "" };
             let positions: Vec<String> = (positions.iter())
                 .map(|(partition, offset)| format!("{partition} at {offset}"))
@@ -265,11 +235,7 @@ fn tell_call(call: &Call) -> String {
 }
 
 fn tell_sequence(sequence: Sequence) -> String {
-    let Sequence {
-        producer,
-        epoch,
-        first,
-    } = sequence;
+    let Sequence { producer, epoch, first } = sequence;
     paint(DIM, format!(" (producer {producer} epoch {epoch} sequence {first})"))
 }
 
@@ -284,7 +250,9 @@ fn tell_answer(of: EventId, preparation: bool, fate: Fate, outcome: &Outcome) ->
         Fate::RequestLost => format!("{request} is lost on its way"),
         Fate::ReplyLost if lost => format!("{request} gets no reply"),
         Fate::ReplyLost => format!("{request} arrives, the reply is lost: {answer}"),
-        Fate::Repeated => format!("{request} is repeated by the network; a copy is answered: {answer}"),
+        Fate::Repeated => {
+            format!("{request} is repeated by the network; a copy is answered: {answer}")
+        }
         Fate::Held { rounds } => {
             let held = count(u64::from(rounds), "round");
             format!("{request} arrives late, held for {held}: {answer}")
@@ -306,7 +274,8 @@ fn tell_reply(reply: &Reply) -> String {
     match reply {
         Reply::Nothing => "done".to_owned(),
         Reply::Opened { session, positions } => {
-            let session = session.map(|(producer, epoch)| format!("producer {producer} epoch {epoch}"));
+            let session =
+                session.map(|(producer, epoch)| format!("producer {producer} epoch {epoch}"));
             let positions = (!positions.is_empty()).then(|| tell_positions(positions));
             let parts: Vec<String> = [session, positions].into_iter().flatten().collect();
             match parts.is_empty() {
@@ -326,12 +295,7 @@ fn tell_reply(reply: &Reply) -> String {
 }
 
 fn tell_fetched(fetched: &Fetched) -> String {
-    let Fetched {
-        partition,
-        from,
-        to,
-        records,
-    } = fetched;
+    let Fetched { partition, from, to, records } = fetched;
     format!("{partition} from {from} to {to}: {}", tell_seen(records))
 }
 

@@ -1,0 +1,344 @@
+//! What users type: commands and options, with their help. Every option can be given as `ONCENESS_<OPTION>` as well.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use onceness::Target;
+use onceness::nearest::unknown;
+use onceness::options::{Claims, Confirm};
+use onceness::weakness::{self, WEAKNESSES};
+use onceness_properties::{Claim, PROPERTIES};
+
+const TARGETS: &str = "\
+Targets:
+  memory              the embedded broker, the model of a correct one
+  memory:DEFECT       the embedded broker with a seeded defect (see `onceness defects`)
+  kafka://HOST:PORT   anything that speaks Kafka; several addresses by commas;
+                      ?client=rdkafka drives it by librdkafka instead of request by request";
+
+const EXITS: &str = "\
+Exit codes:
+  0  all selected claims hold
+  1  a claim is violated
+  2  the command was not understood
+  3  inconclusive: unreachable, interrupted, budget spent, or a claim left untested
+  4  nothing was selected";
+
+const EXAMPLES: &str = "\
+Examples:
+  onceness certify                                  the embedded broker, for a start
+  onceness certify memory:no-dedup                  how a failure looks
+  onceness certify kafka://localhost:9092           your own broker
+  onceness replay onceness-report/cases/1-no-loss   a failure once more";
+
+/// How once a message happens: certifies the delivery guarantees of logs like Kafka.
+///
+/// Draws random histories of producing, consuming and crashing, runs them against a broker, judges what was seen, and
+/// shrinks what is wrong to a few steps that run again by one command.
+#[derive(Debug, Parser)]
+#[command(name = "onceness", version, after_help = format!("{TARGETS}\n\n{EXITS}\n\n{EXAMPLES}"))]
+pub(crate) struct Cli {
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "ONCENESS_COLOR",
+        hide_env_values = true
+    )]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say which claims hold, by random cases and faults
+    Certify(CertifyArgs),
+    /// Run one plan once, show what happened and judge it
+    Run(RunArgs),
+    /// Run a saved case or plan until it fails
+    Replay(ReplayArgs),
+    /// Make a failing plan smaller
+    Shrink(ShrinkArgs),
+    /// Judge histories that were recorded before, without any broker
+    Check(CheckArgs),
+    /// Print the plan that a seed draws
+    Plan(PlanArgs),
+    /// List the properties that are judged, with their sources
+    Properties(ListArgs),
+    /// List the seeded defects of `memory:DEFECT`
+    Defects(ListArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("{TARGETS}\n\n{EXITS}\n\n\
+Examples:
+  onceness certify --cases 100000 --seed 7
+  onceness certify kafka://localhost:9092 --time 5m --jobs 128
+  onceness certify kafka://localhost:9092 --claims idempotent,transactional
+  onceness certify kafka://localhost:9092 --accept KAFKA-17754
+  onceness certify memory:torn-commit --fail-fast --json"))]
+pub(crate) struct CertifyArgs {
+    /// What to test
+    #[arg(default_value = "memory", env = "ONCENESS_TARGET", hide_env_values = true)]
+    pub(crate) target: Target,
+    /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
+    #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
+    pub(crate) seed: Option<u64>,
+    /// How many cases to run [default: 200000 on memory, 2000 on brokers; without a limit if --time is given]
+    #[arg(long, env = "ONCENESS_CASES", hide_env_values = true)]
+    pub(crate) cases: Option<u64>,
+    /// How long to run cases, such as 30s or 5m; shrinking comes after
+    #[arg(long, env = "ONCENESS_TIME", hide_env_values = true)]
+    pub(crate) time: Option<humantime::Duration>,
+    /// Stop at the first failing case
+    #[arg(long, env = "ONCENESS_FAIL_FAST", hide_env_values = true)]
+    pub(crate) fail_fast: bool,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+    #[command(flatten)]
+    pub(crate) shrinking: ShrinkingArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("{TARGETS}\n\n\
+Examples:
+  onceness run plan.json kafka://localhost:9092
+  onceness plan --seed 7 | onceness run - memory --history history.jsonl"))]
+pub(crate) struct RunArgs {
+    /// A plan file, a case folder, or - for standard input
+    pub(crate) plan: PathBuf,
+    /// What to run it against
+    #[arg(default_value = "memory", env = "ONCENESS_TARGET", hide_env_values = true)]
+    pub(crate) target: Target,
+    /// Write the history to this file, as JSON Lines
+    #[arg(long, value_name = "FILE", env = "ONCENESS_HISTORY", hide_env_values = true)]
+    pub(crate) history: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+    /// Print the verdicts as JSON
+    #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("{TARGETS}\n\n\
+Examples:
+  onceness replay onceness-report/cases/1-no-loss
+  onceness replay onceness-report/cases/1-no-loss kafka://localhost:9092 --times 1000"))]
+pub(crate) struct ReplayArgs {
+    /// A case folder, a plan file, or - for standard input
+    pub(crate) case: PathBuf,
+    /// What to run it against [default: what the case failed on, or memory]
+    #[arg(env = "ONCENESS_TARGET", hide_env_values = true)]
+    pub(crate) target: Option<Target>,
+    /// How often to run it before giving up [default: 1 on memory, where all runs are alike, else 100]
+    #[arg(long, env = "ONCENESS_TIMES", hide_env_values = true)]
+    pub(crate) times: Option<u64>,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("{TARGETS}\n\n\
+Examples:
+  onceness shrink plan.json memory:no-dedup
+  onceness shrink onceness-report/cases/1-order kafka://localhost:9092 --confirm 2/5"))]
+pub(crate) struct ShrinkArgs {
+    /// A case folder, a plan file, or - for standard input
+    pub(crate) case: PathBuf,
+    /// What it fails on [default: what the case failed on, or memory]
+    #[arg(env = "ONCENESS_TARGET", hide_env_values = true)]
+    pub(crate) target: Option<Target>,
+    /// The property that has to stay broken [default: the case's, or the first that breaks]
+    #[arg(long, value_parser = property, env = "ONCENESS_PROPERTY", hide_env_values = true)]
+    pub(crate) property: Option<String>,
+    /// How often to run it before giving up [default: 1 on memory, where all runs are alike, else 100]
+    #[arg(long, env = "ONCENESS_TIMES", hide_env_values = true)]
+    pub(crate) times: Option<u64>,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+    #[command(flatten)]
+    pub(crate) shrinking: ShrinkingArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onceness check history.jsonl
+  zcat *.jsonl.gz | onceness check -")]
+pub(crate) struct CheckArgs {
+    /// History files as JSON Lines, or - for standard input
+    #[arg(required = true)]
+    pub(crate) histories: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) judging: JudgingArgs,
+    /// Print the verdicts as JSON
+    #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onceness plan --seed 7 > plan.json")]
+pub(crate) struct PlanArgs {
+    /// For which target: a plan asks only what the target can do
+    #[arg(default_value = "memory", env = "ONCENESS_TARGET", hide_env_values = true)]
+    pub(crate) target: Target,
+    /// The seed of the case, as reports show it
+    #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
+    pub(crate) seed: u64,
+    /// Print the profile instead: the knobs that the plan is drawn by
+    #[arg(long)]
+    pub(crate) profile: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print it as JSON
+    #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
+    pub(crate) json: bool,
+}
+
+/// What is judged, and how mildly.
+#[derive(Debug, Args)]
+pub(crate) struct JudgingArgs {
+    /// Judge these claims only, by commas: at-most-once, at-least-once, idempotent, transactional, exactly-once
+    #[arg(long, value_parser = claims, env = "ONCENESS_CLAIMS", hide_env_values = true)]
+    pub(crate) claims: Option<Claims>,
+    /// Known weaknesses of the protocol that do not fail the run, by commas, or `none` [default: all on memory, else none]
+    #[arg(long, value_name = "IDS", value_parser = accepted, env = "ONCENESS_ACCEPT", hide_env_values = true)]
+    pub(crate) accept: Option<AcceptedIds>,
+}
+
+/// How failures are made smaller.
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkingArgs {
+    /// How many cases or candidates run at once [default: one per core on memory, else 64]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), env = "ONCENESS_JOBS", hide_env_values = true)]
+    pub(crate) jobs: Option<u16>,
+    /// A smaller plan counts if it fails in K of N runs
+    #[arg(
+        long,
+        value_name = "K/N",
+        default_value = "1/1",
+        env = "ONCENESS_CONFIRM",
+        hide_env_values = true
+    )]
+    pub(crate) confirm: Confirm,
+    /// How long to shrink each failure at most
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        env = "ONCENESS_SHRINK_TIME",
+        hide_env_values = true
+    )]
+    pub(crate) shrink_time: humantime::Duration,
+    /// How many smaller plans to try for each failure at most; 0 to keep failures as they are
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20_000,
+        env = "ONCENESS_SHRINK_TRIES",
+        hide_env_values = true
+    )]
+    pub(crate) shrink_tries: u64,
+}
+
+/// Where results go.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Folder for junit.xml, summary.json and failing cases; made if needed, never emptied
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "onceness-report",
+        env = "ONCENESS_OUT",
+        hide_env_values = true
+    )]
+    pub(crate) out: PathBuf,
+    /// Print the summary as JSON instead of the table
+    #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
+    pub(crate) json: bool,
+}
+
+/// Ids of known weaknesses.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptedIds(pub(crate) Vec<&'static str>);
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    pub(crate) fn apply(self) {
+        match self {
+            Color::Auto => {}
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+        }
+    }
+}
+
+fn claims(text: &str) -> Result<Claims, String> {
+    let mut named = Vec::new();
+    for name in names(text) {
+        if name == "all" {
+            named.extend(Claim::ALL);
+            continue;
+        }
+        let claim = Claim::ALL.into_iter().find(|claim| claim.name() == name);
+        named.push(claim.ok_or_else(|| unknown("claim", name, Claim::ALL.map(Claim::name)))?);
+    }
+    named.sort_unstable();
+    named.dedup();
+    Ok(Claims { chosen: named, named: true })
+}
+
+fn accepted(text: &str) -> Result<AcceptedIds, String> {
+    let mut ids = Vec::new();
+    for name in names(text).filter(|name| *name != "none") {
+        let known = WEAKNESSES.iter().map(|weakness| weakness.id);
+        let weakness = weakness::find(name).ok_or_else(|| unknown("weakness", name, known))?;
+        ids.push(weakness.id);
+    }
+    Ok(AcceptedIds(ids))
+}
+
+fn property(text: &str) -> Result<String, String> {
+    let names = PROPERTIES.iter().map(|property| property.name);
+    match names.clone().any(|name| name == text) {
+        true => Ok(text.to_owned()),
+        false => Err(unknown("property", text, names)),
+    }
+}
+
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    (text.split(',').map(str::trim)).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

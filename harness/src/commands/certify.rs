@@ -1,0 +1,70 @@
+//! `certify`: the main job.
+
+use onceness::folder::Folder;
+use onceness::report::{Report, json, junit, table};
+use onceness::{Exit, Rig, certify as library};
+
+use super::{Refusal, inconclusive, open, options, runtime, usage};
+use crate::cli::CertifyArgs;
+use crate::progress::{Extent, watch};
+use crate::terminal::{print, tell};
+
+/// Some ten seconds of work on two cores.
+const CASES_ON_MEMORY: u64 = 200_000;
+/// Some ten seconds of work on Apache Kafka.
+const CASES_ON_BROKERS: u64 = 2_000;
+
+pub(crate) fn certify(args: CertifyArgs) -> Result<Exit, Refusal> {
+    let target = args.target;
+    let nothing = |what: &str| Refusal {
+        exit: Exit::NothingSelected,
+        reason: format!("nothing to certify: {what}"),
+    };
+    if args.cases == Some(0) {
+        return Err(nothing("no cases were asked for"));
+    }
+    let mut options = options(&target, args.judging, Some(&args.shrinking));
+    if options.claims.chosen.is_empty() {
+        return Err(nothing("no claims were selected"));
+    }
+    options.seed = args.seed.unwrap_or_else(random_seed);
+    options.time = args.time.map(Into::into);
+    options.fail_fast = args.fail_fast;
+    options.cases = args.cases.or(match (options.time, options.deterministic) {
+        (Some(_), _) => None,
+        (None, true) => Some(CASES_ON_MEMORY),
+        (None, false) => Some(CASES_ON_BROKERS),
+    });
+    let folder = Folder::create(&args.output.out).map_err(usage)?;
+    let rig = Rig { folder: Some(folder.clone()), ..Rig::default() };
+    tell(&format!("certifying {target}, seed {}", options.seed));
+    let mut report = runtime()?.block_on(async {
+        let adapter = open(&target, &rig).await?;
+        let extent = Extent { cases: options.cases, time: options.time };
+        let run = library(adapter, &options, &rig);
+        Ok::<Report, Refusal>(watch(&rig.gauge, extent, run).await)
+    })?;
+    for (name, text) in
+        [("junit.xml", junit::render(&report)), ("summary.json", json::render(&report))]
+    {
+        if let Err(error) = folder.write(name, &text) {
+            report.troubles.push(error.to_string());
+        }
+    }
+    match args.output.json {
+        true => print(&json::render(&report)),
+        false => print(&table::render(&report)),
+    }
+    if report.failures.is_empty() && report.exit() == Exit::Inconclusive && report.cases == 0 {
+        let error = report.last_error.unwrap_or_else(|| "no case was run".to_owned());
+        return Err(inconclusive(error));
+    }
+    tell(&format!("report: {}", folder.path().display()));
+    Ok(report.exit())
+}
+
+/// Of the same source as the keys of hash maps: good enough to differ from run to run, and short enough to be typed.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(0) >> 16
+}

@@ -1,9 +1,39 @@
 //! The claims: each property a pure function from a history to a verdict. They know the history, never the model.
+//!
+//! One promise, one file. What Kafka permits has no property, and is accused by none: gaps between offsets (markers,
+//! aborted records), records of a committed transaction that become visible late or not everywhere at once, interleaved
+//! transactions (G0), unknown outcomes that turn out either way, losses of at-most-once and duplicates of at-least-once
+//! producers. The last two are counted, as [`Note`]s.
+//!
+//! Reading order: [`verdict`], `facts`, then any property.
 
+use onceness_reference::features::Features;
 use onceness_reference::history::History;
 
 pub mod verdict;
+pub mod weakness;
 
+mod facts;
+mod findings;
+
+mod no_loss;
+mod no_duplicate;
+mod order;
+mod stable_offsets;
+mod no_phantom;
+mod isolation;
+mod atomicity;
+mod fencing;
+mod resend;
+mod position;
+mod consume_at_most_once;
+mod consume_at_least_once;
+mod exactly_once;
+mod upserts;
+mod progress;
+
+pub use facts::Facts;
+pub use findings::{Findings, Note, VIOLATIONS_MAX};
 pub use verdict::{Claim, Verdict, Violation};
 
 /// One promise, and how to see whether it was kept.
@@ -21,6 +51,18 @@ pub struct Property {
     pub witness: &'static str,
     /// What it does not claim.
     pub not_claimed: &'static str,
+    /// What a target must be able to do for a claim to be put to the test at all.
+    pub needs: fn(Claim, Features) -> bool,
+    /// Looks for broken promises.
+    pub find: fn(&Facts<'_>) -> Findings,
+}
+
+impl Property {
+    /// Whether a target that can do so much can be asked for this claim. If not, it is [`Verdict::Unsupported`].
+    pub fn is_supported(&self, claim: Claim, features: Features) -> bool {
+        let transactions = matches!(claim, Claim::Transactional | Claim::ExactlyOnce);
+        (features.transactions() || !transactions) && (self.needs)(claim, features)
+    }
 }
 
 /// What one property says of a history, for one of its claims.
@@ -32,13 +74,46 @@ pub struct Judgement {
     pub claim: Claim,
     /// What it says.
     pub verdict: Verdict,
+    /// What is allowed and was counted.
+    pub notes: Vec<Note>,
 }
 
 /// All properties, in the order of the reports.
-pub const PROPERTIES: &[Property] = &[];
+pub const PROPERTIES: &[Property] = &[
+    no_loss::PROPERTY,
+    no_duplicate::PROPERTY,
+    order::PROPERTY,
+    stable_offsets::PROPERTY,
+    no_phantom::PROPERTY,
+    isolation::PROPERTY,
+    atomicity::PROPERTY,
+    fencing::PROPERTY,
+    resend::PROPERTY,
+    position::PROPERTY,
+    consume_at_most_once::PROPERTY,
+    consume_at_least_once::PROPERTY,
+    exactly_once::PROPERTY,
+    upserts::PROPERTY,
+    progress::PROPERTY,
+];
+
+/// The property of that name.
+pub fn property(name: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|property| property.name == name)
+}
 
 /// Judges a history by every property, for every claim that the property speaks for.
 pub fn judge(history: &History) -> Vec<Judgement> {
-    let _ = history;
-    Vec::new()
+    let facts = Facts::of(history);
+    let mut judgements = Vec::new();
+    for property in PROPERTIES {
+        let findings = (property.find)(&facts);
+        judgements.extend(property.claims.iter().map(|claim| Judgement {
+            property,
+            claim: *claim,
+            verdict: findings.verdict(*claim),
+            notes: findings.notes(*claim).to_vec(),
+        }));
+    }
+    judgements
 }

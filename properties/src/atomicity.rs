@@ -1,0 +1,111 @@
+//! A transaction takes effect as a whole, its records in all partitions and the positions saved in it, or not at all.
+//!
+//! Source: TXN-09, TXN-12, OFF-04, OFF-05; KIP-98; Kafka's `docs/design.html`, "Using Transactions".
+//!
+//! Witness: the acknowledged records of a transaction whose commit was called against the final read_committed reads, and
+//! the positions that its group is told afterwards. A commit that was acknowledged (even if the answer was lost) means
+//! all; one in doubt means all or nothing.
+//!
+//! Not claimed: that all of it becomes visible at the same time (ISO-11). What is lost for every reader is `no-loss`.
+
+use onceness_reference::features::Features;
+
+use crate::facts::calls::{Sent, Transaction, TxnFate};
+use crate::facts::positions::Mismatch;
+use crate::facts::{Fact, Facts, NEVER};
+use crate::{Claim, Findings, Property};
+use onceness_reference::plan::Isolation;
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "atomicity",
+    claims: &[Claim::Transactional, Claim::ExactlyOnce],
+    promise: "A transaction takes effect as a whole, its records in all partitions and the positions saved in it, or not at all.",
+    source: "TXN-09, TXN-12, OFF-04, OFF-05; KIP-98",
+    witness: "the acknowledged records of a transaction against the final read_committed reads, and the positions told afterwards",
+    not_claimed: "that all of it becomes visible at the same time",
+    needs: |_, _: Features| true,
+    find,
+};
+
+fn find(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    for txn in &facts.transactions {
+        if txn.fate() != TxnFate::NotCommitted && txn.expected > 0 {
+            findings.tested(Claim::Transactional);
+            if txn.last_save != crate::facts::tags::NONE {
+                findings.tested(Claim::ExactlyOnce);
+            }
+        }
+    }
+    for (record, send, _) in facts.sent_records() {
+        let Some(txn) = facts.txn_of(send) else { continue };
+        if is_missing(facts, record, send, txn) {
+            accuse_missing(facts, record, send, txn, &mut findings);
+        }
+    }
+    for mismatch in &facts.mismatches {
+        accuse_position(facts, mismatch, &mut findings);
+    }
+    findings
+}
+
+/// Everybody else of the transaction is visible, or has to be.
+fn is_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction) -> bool {
+    let whole = match txn.fate() {
+        TxnFate::Committed => true,
+        TxnFate::InDoubt => txn.visible > 0,
+        TxnFate::NotCommitted => false,
+    };
+    if !whole || record.last[1] || !send.asked.is_done() {
+        return false;
+    }
+    let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return false };
+    let uncommitted = facts.log(send.partition).last(Isolation::ReadUncommitted).is_some();
+    match record.at {
+        -1 => !uncommitted,
+        at => at < last.end,
+    }
+}
+
+fn accuse_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+    findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
+        let last = facts.log(send.partition).last(Isolation::ReadCommitted).map_or(NEVER, |last| last.at);
+        let mut evidence = vec![txn.begin, send.asked.at, send.asked.done_by, txn.end.at, txn.end.done_by, last];
+        evidence.extend(facts.weaknesses.evidence(send.txn));
+        let shown = facts.sent_records().find(|(other, sent, _)| sent.txn == send.txn && other.last[1]);
+        if let Some((_, sent, _)) = shown {
+            let last = facts.log(sent.partition).last(Isolation::ReadCommitted);
+            evidence.extend([sent.asked.at, last.map_or(NEVER, |last| last.at)]);
+        }
+        let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);
+        let why = match (txn.fate(), shown) {
+            (TxnFate::InDoubt, Some((other, sent, _))) => format!("is visible with {} in {}", other.tag, sent.partition),
+            _ => "was committed".to_owned(),
+        };
+        (evidence, format!("a transaction of {client} {why}, but its {tag} in {to} is not shown to read_committed"))
+    });
+}
+
+/// The records of a transaction are visible and its positions are not in force, or the other way round.
+fn accuse_position(facts: &Facts<'_>, mismatch: &Mismatch, findings: &mut Findings) {
+    let torn = mismatch.saves.iter().find_map(|place| {
+        let save = &facts.saves[*place as usize];
+        let txn = facts.transactions.get(save.txn as usize)?;
+        let position = facts.position_of(save, mismatch.partition);
+        let told = position == mismatch.got;
+        let apart = txn.expected > 0 && (txn.visible > 0) != told;
+        apart.then_some((save, txn, position, told))
+    });
+    let Some((save, txn, position, told)) = torn else { return };
+    findings.accuse(Claim::ExactlyOnce, facts.weaknesses.of_mismatch(facts, mismatch), || {
+        let mut evidence = vec![txn.begin, save.asked.at, txn.end.at, txn.end.done_by, mismatch.at];
+        evidence.extend(facts.weaknesses.evidence(save.txn));
+        let (client, group, partition) = (facts.client(save.party), mismatch.group, mismatch.partition);
+        let position = position.unwrap_or_default();
+        let story = match told {
+            true => format!("the records of a transaction of {client} are not visible, but {group} was told the position {position} in {partition} that was saved in it"),
+            false => format!("the records of a transaction of {client} are visible, but {group} was not told the position {position} in {partition} that was saved in it"),
+        };
+        (evidence, story)
+    });
+}

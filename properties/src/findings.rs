@@ -1,0 +1,89 @@
+//! What one property found in one history, claim by claim.
+
+use onceness_reference::ids::EventId;
+
+use crate::facts::At;
+use crate::verdict::{Claim, Verdict, Violation};
+
+/// More violations of one property and claim than this prove nothing new.
+pub const VIOLATIONS_MAX: usize = 8;
+
+/// Something that is allowed and yet worth a count: losses at most once, duplicates at least once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Note {
+    /// What was counted.
+    pub what: &'static str,
+    /// How often.
+    pub times: u64,
+}
+
+/// What one property found in one history, claim by claim.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    claims: [Found; Claim::ALL.len()],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Found {
+    times: u64,
+    violations: Vec<Violation>,
+    /// How many of the violations a weakness explains. They have a limit of their own: they must not crowd out the rest.
+    explained: usize,
+    notes: Vec<Note>,
+}
+
+impl Findings {
+    /// The verdict for one claim.
+    pub fn verdict(&self, claim: Claim) -> Verdict {
+        let found = &self.claims[claim as usize];
+        match (found.violations.is_empty(), found.times) {
+            (false, _) => Verdict::Violated(found.violations.clone()),
+            (true, 0) => Verdict::Untested,
+            (true, times) => Verdict::Holds { times },
+        }
+    }
+
+    /// The notes for one claim.
+    pub fn notes(&self, claim: Claim) -> &[Note] {
+        &self.claims[claim as usize].notes
+    }
+
+    /// The claim was put to the test once more.
+    pub(crate) fn tested(&mut self, claim: Claim) {
+        self.claims[claim as usize].times += 1;
+    }
+
+    /// The claim was broken. The proof is only gathered if there is room for it.
+    pub(crate) fn accuse(
+        &mut self,
+        claim: Claim,
+        weakness: Option<&'static str>,
+        proof: impl FnOnce() -> (Vec<At>, String),
+    ) {
+        let found = &mut self.claims[claim as usize];
+        let alike = match weakness {
+            Some(_) => found.explained,
+            None => found.violations.len() - found.explained,
+        };
+        if alike >= VIOLATIONS_MAX {
+            return;
+        }
+        found.explained += usize::from(weakness.is_some());
+        let (mut evidence, story) = proof();
+        evidence.retain(|at| *at != crate::facts::NEVER);
+        evidence.sort_unstable();
+        evidence.dedup();
+        found.violations.push(Violation {
+            evidence: evidence.into_iter().map(EventId).collect(),
+            story,
+            weakness,
+        });
+    }
+
+    /// Something allowed happened so often.
+    pub(crate) fn note(&mut self, claim: Claim, what: &'static str, times: u64) {
+        if times > 0 {
+            self.claims[claim as usize].notes.push(Note { what, times });
+        }
+    }
+}

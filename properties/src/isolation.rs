@@ -1,0 +1,135 @@
+//! A read_committed reader sees records of committed transactions only and everything else that is in the log, and a read_uncommitted reader sees all of it.
+//!
+//! Source: ISO-01, ISO-02, ISO-04, ISO-05, ISO-07; KIP-98; Kafka's `isolation.level`.
+//!
+//! Witness: reads at both levels against how each transaction ended: aborted, refused, or left open and aborted by a
+//! successor; and against when its commit was called. Plain records and acknowledged aborted ones in the final reads.
+//!
+//! Not claimed: when a committed transaction becomes visible, nor that it does so everywhere at once (ISO-11); whether a
+//! transaction whose commit is in doubt is visible (all or nothing is `atomicity`).
+
+use onceness_reference::features::Features;
+use onceness_reference::plan::Isolation;
+
+use crate::facts::calls::{Sent, Transaction, TxnFate};
+use crate::facts::{At, Fact, Facts, NEVER};
+use crate::stable_offsets::name;
+use crate::{Claim, Findings, Property};
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "isolation",
+    claims: &[Claim::Transactional],
+    promise: "A read_committed reader sees records of committed transactions only and everything else that is in the log, and a read_uncommitted reader sees all of it.",
+    source: "ISO-01, ISO-02, ISO-04, ISO-05, ISO-07; KIP-98",
+    witness: "reads at both levels against how and when each transaction ended",
+    not_claimed: "when a committed transaction becomes visible, or that it does so everywhere at once",
+    needs: |_, _: Features| true,
+    find,
+};
+
+const CLAIM: Claim = Claim::Transactional;
+
+fn find(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    for (record, send, _) in facts.sent_records() {
+        match facts.txn_of(send) {
+            Some(txn) => {
+                check_dirty(facts, record, send, txn, &mut findings);
+                check_aborted(facts, record, send, txn, &mut findings);
+            }
+            None if facts.parties[usize::from(send.party)].txn_id().is_none() => {
+                check_plain(facts, record, send, &mut findings);
+            }
+            None => {}
+        }
+        check_unseen(facts, record, send, &mut findings);
+    }
+    for odd in &facts.hidden {
+        findings.accuse(CLAIM, None, || {
+            let (what, partition, offset) = (name(odd.tag), odd.partition, odd.offset);
+            let story = format!(
+                "read_committed shows {what} in {partition} at offset {offset}, which read_uncommitted does not show"
+            );
+            (vec![final_read(facts, odd.partition, 0), final_read(facts, odd.partition, 1)], story)
+        });
+    }
+    findings
+}
+
+fn final_read(facts: &Facts<'_>, partition: onceness_reference::ids::Partition, level: usize) -> At {
+    let isolation = [Isolation::ReadUncommitted, Isolation::ReadCommitted][level];
+    facts.log(partition).last(isolation).map_or(NEVER, |last| last.at)
+}
+
+/// read_committed shows nothing that is not committed, or whose commit was not even called.
+fn check_dirty(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+    let seen = record.first[1];
+    let fate = txn.fate();
+    if seen == NEVER {
+        let read = facts.log(send.partition).last(Isolation::ReadCommitted).is_some();
+        if fate == TxnFate::NotCommitted && read && record.copies > 0 {
+            findings.tested(CLAIM);
+        }
+        return;
+    }
+    findings.tested(CLAIM);
+    let why = match fate {
+        TxnFate::NotCommitted if txn.end.at == NEVER => "left its transaction open",
+        TxnFate::NotCommitted if txn.commits => "was refused the commit of its transaction",
+        TxnFate::NotCommitted => "aborted its transaction",
+        _ if seen < txn.end.at => "had not yet called the commit of its transaction",
+        _ => return,
+    };
+    findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
+        let mut evidence = vec![txn.begin, send.asked.at, txn.end.at, txn.end.returned, seen];
+        evidence.extend(facts.weaknesses.evidence(send.txn));
+        let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
+        let who = facts.who(seen);
+        (evidence, format!("{client} {why}, but {who}, reading committed, saw its {tag} in {to} at offset {at}"))
+    });
+}
+
+/// read_uncommitted shows what was acknowledged, aborted or not.
+fn check_aborted(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+    let Some(last) = facts.log(send.partition).last(Isolation::ReadUncommitted) else { return };
+    if txn.fate() != TxnFate::NotCommitted || !send.asked.is_done() || last.at < send.asked.done_by {
+        return;
+    }
+    findings.tested(CLAIM);
+    if record.copies == 0 {
+        findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
+            let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);
+            let story = format!(
+                "{tag} of {client} was acknowledged in {to} in a transaction that was then aborted, but read_uncommitted does not show it"
+            );
+            (vec![send.asked.at, send.asked.done_by, last.at], story)
+        });
+    }
+}
+
+/// read_committed shows what belongs to no transaction.
+fn check_plain(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Findings) {
+    let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return };
+    if record.last == [true, false] && record.at < last.end {
+        findings.accuse(CLAIM, None, || {
+            let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
+            let story = format!("{tag} of {client} belongs to no transaction, but read_committed does not show it in {to} at offset {at}");
+            (vec![send.asked.at, final_read(facts, to, 0), last.at], story)
+        });
+    }
+}
+
+/// read_committed goes on showing what it showed once.
+fn check_unseen(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Findings) {
+    let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return };
+    // What nobody sees in the end is told by `stable-offsets`, what was never to be seen by `check_dirty`.
+    let committed = facts.txn_of(send).is_some_and(|txn| txn.fate() != TxnFate::NotCommitted);
+    if committed && record.first[1] < last.at && record.last == [true, false] && record.at < last.end {
+        findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
+            let (tag, to, at) = (record.tag, send.partition, record.at);
+            let who = facts.who(record.first[1]);
+            let story = format!("{who}, reading committed, saw {tag} in {to} at offset {at}, and in the end it is not shown");
+            (vec![send.asked.at, record.first[1], last.at], story)
+        });
+    }
+}

@@ -1,0 +1,57 @@
+//! A record that is sent at most once, or by an idempotent or transactional producer, is in the log once at most.
+//!
+//! Source: E2E-01, E2E-03, DED-04, DED-05 (a batch that was accepted is not appended again, however often it is resent);
+//! KIP-98.
+//!
+//! Witness: all reads, polls and final ones: one record at two offsets of its partition.
+//!
+//! Not claimed: records sent at least once (their duplicates are counted by `no-loss`), what an application sends again
+//! under a new identity, and at-most-once records that the network itself repeated. Losses of at-most-once records are
+//! allowed, and counted here.
+
+use onceness_reference::features::Features;
+use onceness_reference::plan::Isolation;
+
+use crate::facts::Facts;
+use crate::{Claim, Findings, Property};
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "no-duplicate",
+    claims: &[Claim::AtMostOnce, Claim::Idempotent, Claim::Transactional],
+    promise: "A record that is sent at most once, or by an idempotent or transactional producer, is in the log once at most.",
+    source: "E2E-01, E2E-03, DED-04, DED-05; KIP-98",
+    witness: "all reads: one record at two offsets of its partition",
+    not_claimed: "records sent at least once; at-most-once records that the network itself repeated",
+    needs: |_, _: Features| true,
+    find,
+};
+
+fn find(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    let mut losses = 0;
+    for (record, send, claim) in facts.sent_records() {
+        let read = facts.log(send.partition).last(Isolation::ReadUncommitted).is_some();
+        if claim == Claim::AtMostOnce && record.copies == 0 {
+            losses += u64::from(read);
+        }
+        let repeated = claim == Claim::AtMostOnce && send.asked.answers > 1;
+        if claim == Claim::AtLeastOnce || repeated || record.copies == 0 {
+            continue;
+        }
+        findings.tested(claim);
+        if record.copies > 1 {
+            let weakness = facts.weaknesses.of_transaction(send.txn);
+            findings.accuse(claim, weakness, || {
+                let copies = facts.copies(record);
+                let offsets: Vec<String> = copies.iter().map(|(offset, _)| offset.to_string()).collect();
+                let mut evidence: Vec<_> = copies.iter().map(|(_, at)| *at).collect();
+                evidence.push(send.asked.at);
+                let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);
+                let offsets = offsets.join(" and ");
+                (evidence, format!("{tag}, sent once by {client}, is in {to} at offsets {offsets}"))
+            });
+        }
+    }
+    findings.note(Claim::AtMostOnce, "losses", losses);
+    findings
+}

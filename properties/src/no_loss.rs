@@ -1,0 +1,95 @@
+//! A record that was acknowledged with acks=all, be it in an answer lost on its way, is in the log for whoever reads it.
+//!
+//! Source: LOG-10, LOG-15, LOG-23, E2E-02 (an acknowledgement with acks=all comes after replication and survives restarts);
+//! Kafka's `docs/design.html`, "Message Delivery Semantics"; KIP-98 for the resends of idempotent producers.
+//!
+//! Witness: the returns and hidden answers of sends that say it was appended, against the final reads; and polls that
+//! moved their position, against the same reads: no reader goes past a record that is for it.
+//!
+//! Not claimed: records sent at most once, records nobody acknowledged, and (that is `isolation` and `atomicity`) the
+//! visibility of records in transactions that were not committed. Without a final read there is nothing to compare with.
+//! Duplicates of at-least-once records are allowed, and counted here.
+
+use onceness_reference::features::Features;
+use onceness_reference::plan::Isolation;
+
+use crate::facts::calls::{Sent, TxnFate};
+use crate::facts::{Fact, Facts, NEVER, Skipped};
+use crate::{Claim, Findings, Property};
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "no-loss",
+    claims: &[Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
+    promise: "A record that was acknowledged with acks=all, be it in an answer lost on its way, is in the log for whoever reads it.",
+    source: "LOG-10, LOG-15, LOG-23, E2E-02; Kafka docs/design.html, Message Delivery Semantics; KIP-98",
+    witness: "acknowledgements of sends against the final reads; polls that moved on against the final reads",
+    not_claimed: "records sent at most once or never acknowledged; records of transactions that were not committed",
+    needs: |_, _: Features| true,
+    find,
+};
+
+fn find(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    let mut duplicates = 0;
+    for (record, send, claim) in facts.sent_records() {
+        if claim == Claim::AtLeastOnce {
+            duplicates += u64::from(record.copies.saturating_sub(1));
+        }
+        let Some(last) = facts.log(send.partition).last(Isolation::ReadUncommitted) else { continue };
+        let aborted = facts.txn_of(send).is_some_and(|txn| txn.fate() == TxnFate::NotCommitted);
+        if claim == Claim::AtMostOnce || !send.asked.is_done() || aborted || last.at < send.asked.done_by {
+            continue;
+        }
+        findings.tested(claim);
+        // What was seen and is gone is told by `stable-offsets`; what only read_committed shows, by `isolation`.
+        if record.copies == 0 {
+            let weakness = facts.weaknesses.of_transaction(send.txn);
+            findings.accuse(claim, weakness, || {
+                let evidence = vec![send.asked.at, send.asked.done_by, last.at];
+                (evidence, story(facts, record, send))
+            });
+        }
+    }
+    for skip in &facts.skips {
+        accuse_skip(facts, skip, &mut findings);
+    }
+    findings.note(Claim::AtLeastOnce, "duplicates", duplicates);
+    findings
+}
+
+fn story(facts: &Facts<'_>, record: &Fact, send: &Sent) -> String {
+    let client = facts.client(send.party);
+    let to = send.partition;
+    let place = match send.base {
+        -1 => String::new(),
+        base => format!(" at offset {}", base + i64::from(record.place)),
+    };
+    format!("{} of {client} was acknowledged in {to}{place}, but no read of {to} shows it", record.tag)
+}
+
+fn accuse_skip(facts: &Facts<'_>, skip: &Skipped, findings: &mut Findings) {
+    let level = crate::facts::log::level(skip.isolation);
+    let log = facts.log(skip.partition);
+    let within = log.slots().filter(|(offset, slot)| (skip.from..skip.to).contains(offset) && slot.last[level]);
+    let handed = facts.handed(skip.at, skip.partition);
+    let Some((offset, slot)) = within.into_iter().find(|(offset, _)| !handed.contains(offset)) else { return };
+    let record = facts.find(onceness_reference::ids::Tag(slot.tag));
+    let send = record.and_then(|record| facts.send_of(record));
+    // A reader is owed even what was sent at most once, once it is in the log.
+    let claim = match send.and_then(|send| facts.claim_of(send)) {
+        None | Some(Claim::AtMostOnce) => Claim::AtLeastOnce,
+        Some(claim) => claim,
+    };
+    let weakness = send.and_then(|send| facts.weaknesses.of_transaction(send.txn));
+    findings.accuse(claim, weakness, || {
+        let last = log.last(skip.isolation).map_or(NEVER, |last| last.at);
+        let (from, to, partition) = (skip.from, skip.to, skip.partition);
+        let what = record.map_or_else(|| "a record".to_owned(), |record| record.tag.to_string());
+        let reader = facts.who(skip.at);
+        let story = format!(
+            "{reader} read {partition} from offset {from} up to {to} and was not handed {what} at offset {offset}, \
+             which the final read shows"
+        );
+        (vec![skip.at, last], story)
+    });
+}

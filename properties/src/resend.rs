@@ -1,0 +1,207 @@
+//! A resent batch, one of the last five of its session and partition, is acknowledged again with its first offset, and a resent end of a transaction is done again.
+//!
+//! Source: DED-04, DED-12, DED-13, TXN-10; KIP-98; `ProducerStateEntry.NUM_BATCHES_TO_RETAIN` in Kafka.
+//!
+//! Witness: the answers to the copies of one request, hidden ones too: after one that says it was done, another.
+//!
+//! Not claimed: across a restart, for any but the session's last batch; after the epoch was or may have been raised; after
+//! the end of the transaction was called (a broker that verifies transactions refuses then); refusals that only ask to
+//! try again.
+
+use onceness_reference::code::Code;
+use onceness_reference::features::Features;
+use onceness_reference::history::{Call, Event, Outcome, Reply};
+
+use crate::facts::calls::{Sent, Transaction};
+use crate::facts::{At, Facts, NEVER};
+use crate::{Claim, Findings, Property};
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "resend",
+    claims: &[Claim::Idempotent, Claim::Transactional],
+    promise: "A resent batch, one of the last five of its session and partition, is acknowledged again with its first offset, and a resent end of a transaction is done again.",
+    source: "DED-04, DED-12, DED-13, TXN-10; KIP-98",
+    witness: "the answers to the copies of one request: after one that says it was done, another",
+    not_claimed: "any but the last batch across a restart; after the epoch was raised or the end of the transaction called; refusals that only ask to try again",
+    needs: |_, features: Features| features.fates,
+    find,
+};
+
+/// Batches that a broker remembers of a producer and partition.
+const REMEMBERED: usize = 5;
+
+/// Refusals that are meant for good. All others ask to try again, or say nothing of the request.
+const FOR_GOOD: [Code; 9] = [
+    Code::OUT_OF_ORDER_SEQUENCE_NUMBER,
+    Code::DUPLICATE_SEQUENCE_NUMBER,
+    Code::INVALID_PRODUCER_EPOCH,
+    Code::INVALID_TXN_STATE,
+    Code::INVALID_PRODUCER_ID_MAPPING,
+    Code::UNKNOWN_PRODUCER_ID,
+    Code::INVALID_RECORD,
+    Code::PRODUCER_FENCED,
+    Code::TRANSACTION_ABORTABLE,
+];
+
+fn find(facts: &Facts<'_>) -> Findings {
+    let mut findings = Findings::default();
+    let mut answers = facts.answers.clone();
+    answers.sort_unstable();
+    let mut later = None;
+    for copies in answers.chunk_by(|a, b| a.0 == b.0) {
+        let call = copies[0].0;
+        let mut told: Vec<At> = copies.iter().map(|(_, answer)| *answer).collect();
+        if let Some(send) = facts.send_at(call) {
+            told.extend(returned(facts, send.asked.returned));
+            told.sort_unstable();
+            let later = later.get_or_insert_with(|| Later::of(facts));
+            check_send(facts, later, send, &told, &mut findings);
+        } else if let Some(txn) = facts.ended_at(call) {
+            told.extend(returned(facts, txn.end.returned));
+            told.sort_unstable();
+            check_end(facts, txn, &told, &mut findings);
+        }
+    }
+    findings
+}
+
+/// What the client learned may be the answer to a copy that is not told of otherwise.
+fn returned(facts: &Facts<'_>, returned: At) -> Option<At> {
+    let event = facts.history.events.get(returned as usize)?;
+    matches!(event, Event::Return { outcome: Outcome::Done(_) | Outcome::Refused(_), .. }).then_some(returned)
+}
+
+/// By life and partition, the calls of all sends.
+struct Later(std::collections::BTreeMap<(u32, u8), Vec<At>>);
+
+impl Later {
+    fn of(facts: &Facts<'_>) -> Self {
+        let mut calls: std::collections::BTreeMap<_, Vec<At>> = std::collections::BTreeMap::new();
+        for send in &facts.sends {
+            calls.entry((send.life, send.partition.0)).or_default().push(send.asked.at);
+        }
+        Later(calls)
+    }
+
+    /// How many batches the session sent to the partition after this one and before an event.
+    fn between(&self, send: &Sent, before: At) -> usize {
+        let calls = self.0.get(&(send.life, send.partition.0)).map_or(&[][..], Vec::as_slice);
+        let from = calls.partition_point(|at| *at <= send.asked.at);
+        calls.partition_point(|at| *at < before).saturating_sub(from)
+    }
+}
+
+fn check_send(facts: &Facts<'_>, later: &Later, send: &Sent, told: &[At], findings: &mut Findings) {
+    let Some(claim @ (Claim::Idempotent | Claim::Transactional)) = facts.claim_of(send) else { return };
+    let Some(first) = told.iter().position(|at| is_done(facts, *at)) else { return };
+    let accepted = told[first];
+    for again in &told[first + 1..] {
+        let since = later.between(send, *again);
+        let restarted = facts.restarts.iter().any(|at| (accepted..*again).contains(at));
+        let remembered = since < REMEMBERED && (!restarted || since == 0);
+        let ended = facts.txn_of(send).is_some_and(|txn| txn.end.at < *again);
+        if !remembered || ended || epoch_may_have_risen(facts, send.party, send.life, accepted, *again) {
+            continue;
+        }
+        let wrong = match outcome(facts, *again) {
+            Some(Outcome::Done(Reply::Appended { base: Some(base) })) if send.base >= 0 && *base != send.base => {
+                Some(format!("was acknowledged with offset {base}"))
+            }
+            Some(Outcome::Done(_)) => None,
+            Some(Outcome::Refused(code)) if FOR_GOOD.contains(code) => Some(format!("was refused with {code}")),
+            _ => continue,
+        };
+        findings.tested(claim);
+        if let Some(wrong) = wrong {
+            accuse_send(facts, send, claim, accepted, *again, &wrong, findings);
+        }
+    }
+}
+
+fn accuse_send(
+    facts: &Facts<'_>,
+    send: &Sent,
+    claim: Claim,
+    accepted: At,
+    again: At,
+    wrong: &str,
+    findings: &mut Findings,
+) {
+    findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
+        let mut evidence = vec![send.asked.at, accepted, again];
+        evidence.extend(facts.weaknesses.evidence(send.txn));
+        let (client, to) = (facts.client(send.party), send.partition);
+        let tag = facts.records.get(send.first as usize).map_or_else(String::new, |record| format!(" with {}", record.tag));
+        let offset = match send.base {
+            -1 => String::new(),
+            base => format!(" at offset {base}"),
+        };
+        (evidence, format!("the batch of {client}{tag} was accepted in {to}{offset}, but {wrong} when it was resent"))
+    });
+}
+
+fn check_end(facts: &Facts<'_>, txn: &Transaction, told: &[At], findings: &mut Findings) {
+    let Some(first) = told.iter().position(|at| is_done(facts, *at)) else { return };
+    let accepted = told[first];
+    let place = facts.transactions.iter().position(|other| other.begin == txn.begin);
+    for again in &told[first + 1..] {
+        if next_transaction(facts, txn) < *again || epoch_may_have_risen(facts, txn.party, txn.life, accepted, *again) {
+            continue;
+        }
+        let refused = match outcome(facts, *again) {
+            Some(Outcome::Done(_)) => None,
+            Some(Outcome::Refused(code)) if *code == Code::INVALID_TXN_STATE => Some(*code),
+            _ => continue,
+        };
+        findings.tested(Claim::Transactional);
+        if let Some(code) = refused {
+            let weakness = place.and_then(|place| facts.weaknesses.of_transaction(place as u32));
+            findings.accuse(Claim::Transactional, weakness, || {
+                let client = facts.client(txn.party);
+                let what = if txn.commits { "commit" } else { "abort" };
+                let story = format!("the {what} of {client} was done, but refused with {code} when it was resent");
+                (vec![txn.begin, txn.end.at, accepted, *again], story)
+            });
+        }
+    }
+}
+
+/// When the client of a transaction began its next one.
+fn next_transaction(facts: &Facts<'_>, txn: &Transaction) -> At {
+    let later = facts.transactions.partition_point(|other| other.begin <= txn.begin);
+    let next = facts.transactions[later..].iter().find(|other| other.party == txn.party);
+    next.map_or(NEVER, |next| next.begin)
+}
+
+/// An opening of the same transactional id may have come between.
+fn epoch_may_have_risen(facts: &Facts<'_>, party: u16, life: u32, after: At, before: At) -> bool {
+    let Some(id) = facts.parties[usize::from(party)].txn_id() else { return false };
+    facts.inits[usize::from(id.0)].iter().any(|init| {
+        let open = &facts.lives[init.life as usize].open;
+        let quiet = open.is_undisturbed() && open.returned != NEVER && open.known == crate::facts::calls::Known::Done;
+        let end = if quiet { open.returned } else { NEVER };
+        let own = init.life == life && quiet;
+        !own && init.asked < before && after < end
+    })
+}
+
+fn outcome<'h>(facts: &Facts<'h>, at: At) -> Option<&'h Outcome> {
+    match facts.history.events.get(at as usize)? {
+        Event::Answer { outcome, .. } | Event::Return { outcome, .. } => Some(outcome),
+        _ => None,
+    }
+}
+
+fn is_done(facts: &Facts<'_>, at: At) -> bool {
+    matches!(outcome(facts, at), Some(Outcome::Done(_)))
+}
+
+impl Facts<'_> {
+    /// The transaction that a call of commit or abort ended.
+    fn ended_at(&self, call: At) -> Option<&Transaction> {
+        let ends = |event: &&Event| matches!(event, Event::Call { call: Call::Commit | Call::Abort, .. });
+        self.history.events.get(call as usize).filter(ends)?;
+        self.begun_by(call)
+    }
+}
+

@@ -1,0 +1,99 @@
+//! Weaknesses of the protocol itself: what a broker that follows it to the letter still cannot prevent.
+//!
+//! A violation that one of them explains stays a violation, but names it. Explained is only what a late request was seen
+//! to do: the rest of the same history is judged as ever.
+
+use std::collections::BTreeMap;
+
+use onceness_reference::ids::{GroupId, Offset, Partition};
+use serde::Serialize;
+
+use crate::facts::positions::Mismatch;
+use crate::facts::{At, Facts, NEVER};
+
+/// A weakness of the protocol itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Weakness {
+    /// The name that violations bear.
+    pub id: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How it comes about.
+    pub explanation: &'static str,
+    /// Where it is described.
+    pub source: &'static str,
+}
+
+/// All of them.
+pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST];
+
+const LATE_REQUEST: Weakness = Weakness {
+    id: "KAFKA-17754",
+    title: "a late request of an earlier transaction is taken into a later one",
+    explanation: "Before KIP-890 (transaction.version 1) the producer epoch stays the same from one transaction to the \
+                  next, so the broker cannot tell to which of them a request belongs that the network kept: an EndTxn \
+                  ends, a TxnOffsetCommit moves, a produce joins the transaction that is open when it arrives. \
+                  transaction.version 2 raises the epoch at each end and refuses such requests.",
+    source: "KAFKA-17754; KIP-890; jepsen.io/analyses/bufstream-0.1.0 (section 5.4)",
+};
+
+/// The late requests that were seen to be accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Weaknesses {
+    /// By the transaction that was open: the answers.
+    torn: BTreeMap<u32, Vec<At>>,
+    /// By position: the answer and what was saved late.
+    saved: BTreeMap<(GroupId, Partition), Vec<(At, Offset)>>,
+}
+
+impl Weaknesses {
+    /// A request of an earlier transaction was accepted while this one was the latest.
+    pub(crate) fn late_request(&mut self, at: At, into: u32) {
+        self.torn.entry(into).or_default().push(at);
+    }
+
+    /// The request saved these positions.
+    pub(crate) fn late_save(&mut self, at: At, group: GroupId, positions: &[(Partition, Offset)]) {
+        for (partition, position) in positions {
+            self.saved.entry((group, *partition)).or_default().push((at, *position));
+        }
+    }
+
+    /// What explains that a transaction is torn.
+    pub(crate) fn of_transaction(&self, txn: u32) -> Option<&'static str> {
+        self.torn.contains_key(&txn).then_some(LATE_REQUEST.id)
+    }
+
+    /// The answers to the late requests that tore a transaction.
+    pub(crate) fn evidence(&self, txn: u32) -> Vec<At> {
+        self.torn.get(&txn).cloned().unwrap_or_default()
+    }
+
+    /// What explains that a group was told a wrong position.
+    pub(crate) fn of_mismatch(&self, facts: &Facts<'_>, mismatch: &Mismatch) -> Option<&'static str> {
+        let torn = mismatch.saves.iter().any(|save| {
+            let txn = facts.saves[*save as usize].txn;
+            self.of_transaction(txn).is_some()
+        });
+        let saved = self.saved.get(&(mismatch.group, mismatch.partition));
+        let late = saved.into_iter().flatten();
+        let saved_late = late.clone().any(|(at, position)| *at < mismatch.at && Some(*position) == mismatch.got);
+        (torn || saved_late).then_some(LATE_REQUEST.id)
+    }
+
+    /// What explains that a loop's position passed an input, or did not.
+    pub(crate) fn of_position(&self, group: GroupId, partition: Partition) -> Option<&'static str> {
+        self.saved.contains_key(&(group, partition)).then_some(LATE_REQUEST.id)
+    }
+
+    /// What explains that something of a partition stays open: a torn transaction wrote there.
+    pub(crate) fn of_partition(&self, facts: &Facts<'_>, partition: Partition) -> Option<&'static str> {
+        if self.torn.is_empty() {
+            return None;
+        }
+        let wrote = |send: &crate::facts::calls::Sent| {
+            send.partition == partition && self.of_transaction(send.txn).is_some() && send.asked.at != NEVER
+        };
+        facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id)
+    }
+}

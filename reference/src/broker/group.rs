@@ -46,8 +46,12 @@ impl Group {
             // TxnOffsetCommit without member data is accepted even on a group with members.
             (None, Some(_)) if in_transaction => Ok(()),
             (None, Some(_)) => Err(Code::UNKNOWN_MEMBER_ID),
-            (Some(_), None) => Err(Code::UNKNOWN_MEMBER_ID),
+            // Kafka before OffsetCommit v9; later versions say GROUP_ID_NOT_FOUND of a group that nobody joined.
+            (Some(_), None) => Err(Code::ILLEGAL_GENERATION),
             (Some(asking), Some(current)) if asking == current => Ok(()),
+            (Some(asking), Some(current)) if asking.id == current.id => {
+                Err(Code::ILLEGAL_GENERATION)
+            }
             (Some(_), Some(_)) => Err(Code::FENCED_INSTANCE_ID),
         }
     }
@@ -80,7 +84,8 @@ impl Group {
         }
     }
 
-    /// OffsetFetch with `require_stable`: refused while a transaction may still change an answer.
+    /// OffsetFetch with `require_stable`: refused while a transaction may still change an answer. Kafka refuses partition
+    /// by partition; here one unstable partition refuses them all, for clients ask again for all anyway.
     pub(super) fn stable_positions(
         &self,
         rules: &Rules,

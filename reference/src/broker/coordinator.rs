@@ -1,6 +1,9 @@
 //! The transaction coordinator: who may write under a transactional id, what belongs to the open transaction, and how it
 //! ends. The tables are those of `TransactionCoordinator` and `TransactionMetadata` for TV1 and TV2 (KIP-98, KIP-360,
 //! KIP-890).
+//!
+//! Simpler than Kafka where clients of this suite cannot tell: InitProducerId never names an expected session (KIP-360),
+//! transactions do not time out, and transitions are durable at once, so nothing is ever pending.
 
 use crate::code::Code;
 use crate::ids::{GroupId, Partition, TxnId};

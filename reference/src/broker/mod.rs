@@ -73,11 +73,13 @@ impl Broker {
                 Ok(Response::Ended(ended.session))
             }
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
-                self.check_member(*group, member.as_ref(), true)?;
+                // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Kafka skips the
+                // transaction once the session has saved in it; asking always is stricter, and no client can tell.
                 if *protocol == Protocol::Tv2 {
                     (self.coordinator).add(&self.rules, *txn, *session, Place::Group(*group))?;
                 }
                 (self.coordinator).check_open(&self.rules, *txn, *session, Place::Group(*group))?;
+                self.check_member(*group, member.as_ref(), true)?;
                 let when = self.rules.transactional_positions;
                 let group = self.group(*group);
                 match when {
@@ -195,9 +197,10 @@ impl Broker {
             }
             Protocol::Tv1 => Ok(()),
         };
-        // The leader translates the coordinator's answer for producers (AddPartitionsToTxnManager).
+        // The leader translates the coordinator's answer for producers (AddPartitionsToTxnManager, ReplicaManager).
         admitted.map_err(|code| match code {
             Code::PRODUCER_FENCED => Code::INVALID_PRODUCER_EPOCH,
+            Code::CONCURRENT_TRANSACTIONS if protocol == Protocol::Tv1 => Code::NOT_ENOUGH_REPLICAS,
             other => other,
         })
     }

@@ -9,6 +9,9 @@ use crate::plan::Isolation;
 use crate::protocol::{Batch, Body, Ending, FetchReply, LogBatch, Session};
 use crate::rules::Rules;
 
+/// How many sequence numbers there are: 0 to 2147483647.
+const SEQUENCES: i64 = 1 << 31;
+
 /// One partition.
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -88,7 +91,7 @@ impl Log {
         acks: bool,
     ) -> Result<Offset, Code> {
         if let Some(session) = batch.session {
-            self.check(rules, session, batch.first_sequence, transactional, fresh_epochs)?;
+            self.check(rules, session, batch, transactional, fresh_epochs)?;
         }
         if self.reuse_next {
             self.reuse_next = false;
@@ -115,26 +118,26 @@ impl Log {
         Ok(base)
     }
 
-    /// Writes a marker: the producer's transaction ends here.
+    /// Writes a marker: the producer's transaction ends here. With one coordinator that never moves, markers come in order
+    /// and once each, so of Kafka's checks on markers only the epoch is left.
     pub(super) fn end_transaction(&mut self, rules: &Rules, session: Session, ending: Ending) {
         if self.is_fenced(rules, session) {
             return;
         }
         let base = self.end;
+        // The burned offset is part of the batch, so that a restart does not give it out again.
+        let burned = Offset::from(rules.burns_offsets && ending == Ending::Commit);
         self.push(
             rules,
             LogBatch {
                 base,
-                last: base,
+                last: base + burned,
                 session: Some(session),
                 first_sequence: -1,
                 transactional: true,
                 body: Body::Marker(ending),
             },
         );
-        if rules.burns_offsets && ending == Ending::Commit {
-            self.end += 1;
-        }
         self.durable = self.batches.len();
     }
 
@@ -197,15 +200,17 @@ impl Log {
         }
     }
 
-    /// Rows 4 to 10 of the leader's table; a newer epoch starts afresh.
+    /// Epoch, then sequence, then whether the batch may be outside a transaction, in the order of `ProducerAppendInfo`. A
+    /// newer epoch starts afresh.
     fn check(
         &self,
         rules: &Rules,
         session: Session,
-        first_sequence: i32,
+        batch: &Batch,
         transactional: bool,
         fresh_epochs: bool,
     ) -> Result<(), Code> {
+        let first_sequence = batch.first_sequence;
         let Some(producer) = self.producer(session) else {
             let starts_wrong = fresh_epochs && first_sequence != 0 && !rules.accepts_gaps;
             return match starts_wrong {
@@ -217,17 +222,19 @@ impl Log {
             return Err(Code::INVALID_PRODUCER_EPOCH);
         }
         let newer = session.epoch > producer.session.epoch;
-        if !newer && producer.open_first.is_some() && !transactional {
-            return Err(Code::INVALID_TXN_STATE);
-        }
-        let expected = match newer {
-            true => Some(0),
-            false => producer.next_sequence,
-        };
+        let expected = if newer { Some(0) } else { producer.next_sequence };
         match expected {
-            _ if rules.accepts_gaps || rules.accepts_stale_epochs => Ok(()),
-            Some(expected) if first_sequence < expected && !newer => Err(rules.old_duplicate),
-            Some(expected) if first_sequence != expected => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
+            _ if rules.accepts_gaps || rules.accepts_stale_epochs => {}
+            Some(expected) if first_sequence == expected => {}
+            // Only what is old as a whole may be called a duplicate: clients take that for a success (KAFKA-6683).
+            Some(expected) if !newer && precedes(last_sequence(batch), expected) => {
+                return Err(rules.old_duplicate);
+            }
+            Some(_) => return Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
+            None => {}
+        }
+        match producer.open_first {
+            Some(_) if !transactional => Err(Code::INVALID_TXN_STATE),
             _ => Ok(()),
         }
     }
@@ -253,6 +260,8 @@ impl Log {
                 producer.learn_records(batch, rules.dedup_window.max(1));
             }
             Body::Marker(ending) => {
+                // A producer known by its marker alone has an epoch, so its first batch is no longer any batch.
+                producer.next_sequence.get_or_insert(0);
                 let first = producer.open_first.take();
                 if let (Ending::Abort, Some(first)) = (ending, first) {
                     self.aborted.push(Aborted {
@@ -364,7 +373,13 @@ fn last_sequence(batch: &Batch) -> i32 {
     sequence_after(batch.first_sequence, batch.records.len() as i32 - 1)
 }
 
+/// Whether a sequence number lies before another, of the two ways round the circle the shorter one.
+fn precedes(sequence: i32, other: i32) -> bool {
+    let ahead = (i64::from(other) - i64::from(sequence)).rem_euclid(SEQUENCES);
+    (1..=SEQUENCES / 2).contains(&ahead)
+}
+
 /// Sequence numbers wrap from 2147483647 to 0 (`DefaultRecordBatch.incrementSequence`).
-pub(crate) fn sequence_after(sequence: i32, by: i32) -> i32 {
-    ((i64::from(sequence) + i64::from(by)) % (1 << 31)) as i32
+fn sequence_after(sequence: i32, by: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(by)) % SEQUENCES) as i32
 }

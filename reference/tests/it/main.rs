@@ -1,0 +1,12 @@
+//! The model against the tables it stands for, and what is drawn, checked, shrunk and kept as text.
+
+#![allow(clippy::unwrap_used)]
+
+mod coordinator;
+mod defects;
+mod generate;
+mod group;
+mod partition;
+mod smaller;
+mod talk;
+mod text;

@@ -9,11 +9,14 @@ mod ask;
 mod client;
 pub mod codes;
 pub mod memory;
+mod payload;
 mod progress;
 mod reading;
 mod record;
 mod run;
+pub mod stock;
 pub mod transport;
+pub mod wire;
 
 pub use transport::TargetError;
 

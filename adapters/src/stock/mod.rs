@@ -1,0 +1,228 @@
+//! A stock client: librdkafka through `rdkafka`, what real applications link. It drives the same broker by other code than
+//! ours, and reads it back.
+//!
+//! It does the ordinary path: the four deliveries, transactions, consuming and positions, and crashes of the client between
+//! calls. It chooses its sequence numbers and retries itself, so fates cannot befall its requests, and it does not speak the
+//! transaction protocol of KIP-890 part 2. Plans for it are drawn without both.
+
+mod client;
+mod errors;
+mod readback;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use onceness_reference::features::Features;
+use onceness_reference::history::{Event, HISTORY_VERSION, Header, History};
+use onceness_reference::ids::Partition;
+use onceness_reference::plan::Plan;
+use onceness_reference::wellformed::PARTITIONS_MAX;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
+
+use crate::record::Recorder;
+use crate::{Adapter, TargetError};
+use client::StockClient;
+
+/// How long any one call to librdkafka may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A cluster, driven by librdkafka.
+pub struct Stock {
+    place: Place,
+    admin: AdminClient<DefaultClientContext>,
+    rooms: Mutex<Rooms>,
+    made: AtomicU32,
+}
+
+/// Where the cluster is, and what this run's topics are called.
+#[derive(Clone, Debug)]
+struct Place {
+    bootstrap: String,
+    run: String,
+}
+
+/// The topics of this run.
+#[derive(Debug, Default)]
+struct Rooms {
+    free: Vec<String>,
+    all: Vec<String>,
+}
+
+/// One case's part of the cluster: a topic, and prefixes for groups and transactional ids.
+#[derive(Clone, Debug)]
+struct Room {
+    bootstrap: String,
+    name: String,
+}
+
+impl std::fmt::Debug for Stock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stock").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Stock {
+    /// Connects to a cluster.
+    ///
+    /// # Errors
+    /// When no broker answers at any of the addresses.
+    pub async fn connect(addresses: &[String]) -> Result<Stock, TargetError> {
+        let bootstrap = addresses.join(",");
+        let run = format!("onceness-{:08x}", fastrand::u32(..));
+        let place = Place { bootstrap, run };
+        let admin: AdminClient<DefaultClientContext> =
+            place.config().create().map_err(|error| place.error("create a client", &error))?;
+        // Asks for the list of topics: the cheapest question that only a Kafka broker answers.
+        let metadata = admin.inner().fetch_metadata(None, PATIENCE);
+        metadata.map_err(|error| place.error("Metadata", &error))?;
+        Ok(Stock { place, admin, rooms: Mutex::default(), made: AtomicU32::new(0) })
+    }
+
+    async fn make_rooms(&self, count: usize) -> Result<(), TargetError> {
+        let names: Vec<String> = (0..count).map(|_| self.new_name()).collect();
+        let topics: Vec<NewTopic<'_>> = names
+            .iter()
+            .map(|name| {
+                let topic = NewTopic::new(name, i32::from(PARTITIONS_MAX), TopicReplication::Fixed(-1));
+                topic.set("segment.index.bytes", "16384")
+            })
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let made = self.admin.create_topics(&topics, &options).await;
+        for made in made.map_err(|error| self.place.error("CreateTopics", &error))? {
+            made.map_err(|(_, code)| self.place.error("CreateTopics", &KafkaError::AdminOp(code)))?;
+        }
+        let mut rooms = self.rooms();
+        rooms.all.extend(names.iter().cloned());
+        rooms.free.extend(names);
+        Ok(())
+    }
+
+    async fn take_room(&self) -> Result<Room, TargetError> {
+        loop {
+            let free = self.rooms().free.pop();
+            match free {
+                Some(name) => return Ok(Room { bootstrap: self.place.bootstrap.clone(), name }),
+                None => self.make_rooms(1).await?,
+            }
+        }
+    }
+
+    fn new_name(&self) -> String {
+        format!("{}-{}", self.place.run, self.made.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Adapter for Stock {
+    fn describe(&self) -> String {
+        let (_, version) = rdkafka::util::get_rdkafka_version();
+        format!("kafka://{} by librdkafka {version}", self.place.bootstrap)
+    }
+
+    fn features(&self) -> Features {
+        Features { tv1: true, tv2: false, fates: false, restart: false, members: false }
+    }
+
+    fn prepare(&self, cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {
+        Box::pin(self.make_rooms(cases))
+    }
+
+    fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
+        Box::pin(async {
+            let room = self.take_room().await?;
+            let recorder = Recorder::default();
+            let clients = plan.clients.iter().cloned();
+            let mut clients: Vec<_> = clients.map(|spec| StockClient::new(spec, room.clone())).collect();
+            for round in &plan.rounds {
+                for &fault in &round.faults {
+                    recorder.record(Event::Fault { fault, happened: false });
+                }
+                let steps = clients.iter_mut().filter_map(|client| {
+                    let step = round.steps.iter().find(|step| step.client == client.id())?;
+                    Some(client.perform(&recorder, step))
+                });
+                join_all(steps).await;
+            }
+            // Every client is gone, without a word, before fresh ones look.
+            drop(clients);
+            recorder.record(Event::Healed);
+            readback::heal(&room, plan, &recorder).await;
+            readback::read(&room, plan, &recorder).await.map_err(|error| self.place.error("read back", &error))?;
+            let header = Header {
+                version: HISTORY_VERSION,
+                target: self.describe(),
+                partitions: plan.partitions,
+                clients: plan.clients.clone(),
+            };
+            Ok(History { header, events: recorder.into_events() })
+        })
+    }
+
+    fn clean(&self) -> BoxFuture<'_, Result<(), TargetError>> {
+        Box::pin(async {
+            let all = std::mem::take(&mut *self.rooms()).all;
+            if all.is_empty() {
+                return Ok(());
+            }
+            let names: Vec<&str> = all.iter().map(String::as_str).collect();
+            let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+            let groups = readback::groups(&self.place.bootstrap, &self.place.run);
+            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            if !groups.is_empty() {
+                let gone = self.admin.delete_groups(&groups, &options).await;
+                gone.map_err(|error| self.place.error("DeleteGroups", &error))?;
+            }
+            let gone = self.admin.delete_topics(&names, &options).await;
+            gone.map(drop).map_err(|error| self.place.error("DeleteTopics", &error))
+        })
+    }
+}
+
+impl Place {
+    fn config(&self) -> ClientConfig {
+        config(&self.bootstrap)
+    }
+
+    fn error(&self, request: &str, error: &KafkaError) -> TargetError {
+        TargetError {
+            address: self.bootstrap.clone(),
+            request: request.to_owned(),
+            reason: format!("{error}; is a Kafka broker running there?"),
+        }
+    }
+}
+
+impl Room {
+    fn group(&self, group: onceness_reference::ids::GroupId) -> String {
+        format!("{}-{group}", self.name)
+    }
+
+    fn txn(&self, txn: onceness_reference::ids::TxnId) -> String {
+        format!("{}-{txn}", self.name)
+    }
+
+    fn config(&self) -> ClientConfig {
+        config(&self.bootstrap)
+    }
+
+    fn partition(&self, partition: i32) -> Partition {
+        // Rooms have at most PARTITIONS_MAX partitions.
+        Partition(partition as u8)
+    }
+}
+
+fn config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    config.set("socket.timeout.ms", "10000");
+    config
+}

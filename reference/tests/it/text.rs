@@ -1,1 +1,361 @@
-//! Yet to come.
+//! Plans and histories as text: what is written is read back, what is damaged is told by line and field.
+
+use std::fmt::Debug;
+
+use expect_test::{Expect, expect, expect_file};
+use onceness_reference::code::Code;
+use onceness_reference::features::Features;
+use onceness_reference::generate::plans;
+use onceness_reference::history::{
+    Call, Event, Fetched, HISTORY_VERSION, Header, History, Outcome, Record, Reply, Seen, Sequence,
+    Skip,
+};
+use onceness_reference::ids::{ClientId, EventId, GroupId, Key, Partition, StepId, Tag};
+use onceness_reference::plan::{Client, Delivery, Fate, Fault, Isolation};
+use onceness_reference::text::{
+    HistoryReader, TextError, history_to_lines, plan_from_json, plan_to_json, schemas,
+};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_reads_as_it_was_written(plan in plans(Features::ALL)) {
+        let text = plan_to_json(&plan);
+        let read = plan_from_json(&text);
+        prop_assert_eq!(read.as_ref(), Ok(&plan));
+        prop_assert_eq!(read.map(|read| plan_to_json(&read)), Ok(text));
+    }
+}
+
+/// What is said of the text that `damage` makes of a good one.
+fn said<T: Debug>(
+    good: &str,
+    damage: (&str, &str),
+    read: fn(&str) -> Result<T, TextError>,
+) -> String {
+    let (old, new) = damage;
+    assert!(good.contains(old), "{old:?} is not in it");
+    let error = read(&good.replacen(old, new, 1)).unwrap_err();
+    format!("{error}\n")
+}
+
+const PLAN: &str = r#"{
+  "version": 1,
+  "schedule": 7,
+  "partitions": 2,
+  "clients": [
+    { "id": 0, "delivery": { "transactional": { "txn": 0, "protocol": "tv1" } } },
+    { "id": 1, "delivery": "idempotent" }
+  ],
+  "rounds": [
+    { "faults": ["restart"], "steps": [
+      { "id": 0, "client": 0, "op": "open" },
+      { "id": 1, "client": 1, "op": "open" }
+    ] },
+    { "steps": [{ "id": 2, "client": 0, "op": "begin" }] },
+    { "steps": [
+      { "id": 3, "client": 0, "op": { "send": { "partition": 1, "batches": [[{ "tag": 0, "key": 0 }]] } } },
+      { "id": 4, "client": 1, "op": { "send": { "partition": 0, "batches": [[{ "tag": 1, "key": 0 }]] } } }
+    ] },
+    { "steps": [{ "id": 5, "client": 0, "op": "commit", "fate": { "held": { "rounds": 2 } } }] }
+  ]
+}
+"#;
+
+#[test]
+fn a_plan_may_be_written_by_hand() {
+    let plan = plan_from_json(PLAN).unwrap();
+    assert_eq!((plan.size(), plan.rounds.len()), (7, 4));
+}
+
+fn plan_damage(old: &str, new: &str, expected: Expect) {
+    expected.assert_eq(&said(PLAN, (old, new), plan_from_json));
+}
+
+#[test]
+fn damaged_plans_not_json() {
+    plan_damage(PLAN, "", expect![[r#"
+        line 1: EOF while parsing a value at line 1 column 0
+    "#]]);
+    plan_damage("] }\n  ]\n}\n", "", expect![[r#"
+        line 19, field rounds[3].steps: EOF while parsing a list at line 19 column 93
+    "#]]);
+    plan_damage("\n}\n", "\n}\n}\n", expect![[r#"
+        line 22: trailing characters at line 22 column 1
+    "#]]);
+    plan_damage("\"schedule\": 7,", "\"schedule\": 7", expect![[r#"
+        line 4, field ?: expected `,` or `}` at line 4 column 3
+    "#]]);
+}
+
+#[test]
+fn damaged_plans_of_another_form() {
+    plan_damage("\"tag\": 1", "\"tag\": \"r1\"", expect![[r#"
+        line 17, field rounds[2].steps[1].op.send.batches[0][0].tag: invalid type: string "r1", expected u32 at line 17 column 90
+    "#]]);
+    plan_damage("\"id\": 2", "\"id\": -2", expect![[r#"
+        line 14, field rounds[1].steps[0].id: invalid value: integer `-2`, expected u32 at line 14 column 26
+    "#]]);
+    plan_damage("\"key\": 0", "\"key\": 0, \"value\": 1", expect![[r#"
+        line 16, field rounds[2].steps[0].op.send.batches[0][0].value: unknown field `value`, expected `tag` or `key` at line 16 column 106
+    "#]]);
+    plan_damage("\"begin\"", "\"bgin\"", expect![[r#"
+        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` at line 14 column 52
+    "#]]);
+    plan_damage("{ \"rounds\": 2 }", "{ \"round\": 2 }", expect![[r#"
+        line 19, field rounds[3].steps[0].fate.held.round: unknown field `round`, expected `rounds` at line 19 column 83
+    "#]]);
+    plan_damage("  \"partitions\": 2,\n", "", expect![[r#"
+        line 20: missing field `partitions` at line 20 column 1
+    "#]]);
+    plan_damage("tv1", "tv3", expect![[r#"
+        line 6, field clients[0].delivery.transactional.protocol: unknown variant `tv3`, expected `tv1` or `tv2` at line 6 column 75
+    "#]]);
+}
+
+#[test]
+fn damaged_plans_of_another_version() {
+    plan_damage("\"version\": 1", "\"version\": 2", expect![[r#"
+        line 1, field version: is 2, but this build reads plans of version 1
+    "#]]);
+}
+
+#[test]
+fn damaged_plans_without_meaning() {
+    plan_damage("\"id\": 4", "\"id\": 3", expect![[r#"
+        line 1: step s3: appears twice
+    "#]]);
+    plan_damage("\"id\": 1, \"client\": 1", "\"id\": 1, \"client\": 0", expect![[r#"
+        line 1: step s1: c0 has another step in this round
+    "#]]);
+    plan_damage("\"begin\"", "\"commit\"", expect![[r#"
+        line 1: step s2: ends a transaction that it did not begin
+    "#]]);
+    plan_damage("\"partition\": 1", "\"partition\": 2", expect![[r#"
+        line 1: step s3: partition p2 does not exist
+    "#]]);
+    plan_damage("\"partitions\": 2", "\"partitions\": 0", expect![[r#"
+        line 1: has 0 partitions, not 1 to 4
+    "#]]);
+    plan_damage("\"id\": 5, \"client\": 0", "\"id\": 5, \"client\": 9", expect![[r#"
+        line 1: step s5: client c9 does not exist
+    "#]]);
+    plan_damage("\"tag\": 1", "\"tag\": 0", expect![[r#"
+        line 1: step s4: record r0 appears twice
+    "#]]);
+    plan_damage("[[{ \"tag\": 0, \"key\": 0 }]]", "[]", expect![[r#"
+        line 1: step s3: has 0 batches, not 1 to 5
+    "#]]);
+    plan_damage("{ \"rounds\": 2 }", "{ \"rounds\": 99 }", expect![[r#"
+        line 1: step s5: this fate cannot befall this step
+    "#]]);
+}
+
+fn history(text: &str) -> Result<History, TextError> {
+    let mut reader = HistoryReader::new();
+    for line in text.lines() {
+        reader.line(line)?;
+    }
+    reader.finish()
+}
+
+/// One of every event, call, reply, outcome and skip.
+fn everything() -> History {
+    let client = ClientId(0);
+    let delivery = Some(Delivery::Idempotent);
+    let record = Record { tag: Tag(1), key: Key(2), from: Some(Tag(0)) };
+    let seen = vec![Seen { offset: 3, tag: Some(Tag(1)) }, Seen { offset: 4, tag: None }];
+    let positions = vec![(Partition(0), 3), (Partition(1), 0)];
+    let maybe = vec![(Partition(0), Some(3)), (Partition(1), None)];
+    let mut events = Vec::new();
+    let calls = [
+        (
+            Call::Open,
+            Outcome::Done(Reply::Opened { session: Some((7, 0)), positions: maybe.clone() }),
+        ),
+        (
+            Call::Send {
+                partition: Partition(0),
+                records: vec![record, Record { from: None, ..record }],
+                sequence: Some(Sequence { producer: 7, epoch: 0, first: i32::MAX }),
+            },
+            Outcome::Done(Reply::Appended { base: Some(3) }),
+        ),
+        (
+            Call::Send { partition: Partition(0), records: vec![record], sequence: None },
+            Outcome::Done(Reply::Appended { base: None }),
+        ),
+        (Call::Begin, Outcome::Done(Reply::Nothing)),
+        (Call::Commit, Outcome::Refused(Code::PRODUCER_FENCED)),
+        (Call::Abort, Outcome::Unknown),
+        (
+            Call::Poll,
+            Outcome::Done(Reply::Polled(vec![Fetched {
+                partition: Partition(0),
+                from: 3,
+                to: 5,
+                records: seen.clone(),
+            }])),
+        ),
+        (Call::Process { records: vec![Tag(1)] }, Outcome::Done(Reply::Nothing)),
+        (
+            Call::Save { group: GroupId(0), positions, in_transaction: true },
+            Outcome::Refused(Code(9999)),
+        ),
+        (Call::Rewind, Outcome::Done(Reply::Positions(maybe))),
+        (Call::Close, Outcome::Done(Reply::Opened { session: None, positions: vec![] })),
+    ];
+    for (step, (call, outcome)) in calls.into_iter().enumerate() {
+        let of = EventId(events.len() as u32);
+        events.push(Event::Call { step: StepId(step as u32), client, call });
+        events.push(Event::Return { of, outcome });
+    }
+    let fates = [
+        Fate::Delivered,
+        Fate::RequestLost,
+        Fate::ReplyLost,
+        Fate::Repeated,
+        Fate::Held { rounds: 3 },
+    ];
+    for (i, fate) in fates.into_iter().enumerate() {
+        let (of, outcome) = (EventId(0), Outcome::Unknown);
+        events.push(Event::Answer { of, preparation: i % 2 == 0, fate, outcome });
+    }
+    let skips = [
+        Skip::NotOpen,
+        Skip::Fenced,
+        Skip::InDoubt,
+        Skip::NoTransaction,
+        Skip::TransactionOpen,
+        Skip::MustAbort,
+        Skip::Unsaved,
+        Skip::MustRewind,
+        Skip::NothingToDo,
+        Skip::Unsupported,
+    ];
+    let step = StepId(20);
+    events.extend(skips.map(|why| Event::Skipped { step, client, why }));
+    events.push(Event::Crashed { step, client });
+    events.extend([true, false].map(|happened| Event::Fault { fault: Fault::Restart, happened }));
+    events.push(Event::Healed);
+    let partition = Partition(0);
+    for (isolation, last_stable) in
+        [(Isolation::ReadCommitted, Some(4)), (Isolation::ReadUncommitted, None)]
+    {
+        let (high_watermark, records) = (5, seen.clone());
+        events.push(Event::Read { partition, isolation, high_watermark, last_stable, records });
+    }
+    for offset in [Some(3), None] {
+        events.push(Event::Committed { group: GroupId(0), partition, offset });
+    }
+    events.push(Event::Stuck { what: "the \"last\"\nstable offset – of p0".to_owned() });
+    let clients = vec![Client { id: client, delivery, consumer: None }];
+    let (version, target) = (HISTORY_VERSION, "memory".to_owned());
+    History { header: Header { version, target, partitions: 2, clients }, events }
+}
+
+#[test]
+fn a_history_reads_as_it_was_written() {
+    let whole = everything();
+    let text = history_to_lines(&whole);
+    assert_eq!(text.lines().count(), whole.events.len() + 1);
+    assert_eq!(history(&text).as_ref(), Ok(&whole));
+    assert_eq!(history(&text.replace('\n', "\r\n\n")), Ok(whole), "blank lines are passed over");
+}
+
+/// So that a run that was stopped can be judged up to there.
+#[test]
+fn the_beginning_of_a_history_is_a_history() {
+    let whole = everything();
+    let text = history_to_lines(&whole);
+    let lines: Vec<&str> = text.lines().collect();
+    for count in 1..lines.len() {
+        let read = history(&lines[..count].join("\n")).unwrap();
+        assert_eq!(read.events, whole.events[..count - 1]);
+    }
+}
+
+const HISTORY: &str = r#"{"version":1,"target":"memory","partitions":1,"clients":[{"id":0,"delivery":"idempotent"}]}
+{"call":{"step":0,"client":0,"call":"open"}}
+{"return":{"of":0,"outcome":{"done":{"opened":{"session":[1,0],"positions":[]}}}}}
+{"fault":{"fault":"restart","happened":true}}
+{"call":{"step":1,"client":0,"call":{"send":{"partition":0,"records":[{"tag":0,"key":0}]}}}}
+{"return":{"of":3,"outcome":{"refused":45}}}
+"#;
+
+#[test]
+fn a_history_may_be_written_by_hand() {
+    assert_eq!(history(HISTORY).unwrap().events.len(), 5);
+}
+
+fn history_damage(old: &str, new: &str, expected: Expect) {
+    expected.assert_eq(&said(HISTORY, (old, new), history));
+}
+
+#[test]
+fn damaged_histories_not_json() {
+    history_damage(HISTORY, "", expect![[r#"
+        line 1: the history is empty: its first line must be the header
+    "#]]);
+    history_damage(HISTORY, "\n\n", expect![[r#"
+        line 2: the history is empty: its first line must be the header
+    "#]]);
+    history_damage(":45}}}\n", ":45", expect![[r#"
+        line 6, field return.outcome: EOF while parsing an object at line 1 column 41
+    "#]]);
+    history_damage("true}}\n", "true}}", expect![[r#"
+        line 4: trailing characters at line 1 column 46
+    "#]]);
+}
+
+#[test]
+fn damaged_histories_of_another_form() {
+    history_damage("\"refused\":45", "\"refused\":\"45\"", expect![[r#"
+        line 6, field return.outcome.refused: invalid type: string "45", expected i16 at line 1 column 43
+    "#]]);
+    history_damage("\"happened\"", "\"hapened\"", expect![[r#"
+        line 4, field fault.hapened: unknown field `hapened`, expected `fault` or `happened` at line 1 column 37
+    "#]]);
+    history_damage("{\"fault\":{", "{\"faults\":{", expect![[r#"
+        line 4: unknown variant `faults`, expected one of `call`, `answer`, `return`, `skipped`, `crashed`, `fault`, `healed`, `read`, `committed`, `stuck` at line 1 column 9
+    "#]]);
+    history_damage("\"key\":0", "\"key\":256", expect![[r#"
+        line 5, field call.call.send.records[0].key: invalid value: integer `256`, expected u8 at line 1 column 88
+    "#]]);
+    history_damage("\"target\":\"memory\",", "", expect![[r#"
+        line 1: missing field `target` at line 1 column 73
+    "#]]);
+    history_damage("\"positions\":[]", "\"positions\":[[0]]", expect![[r#"
+        line 3, field return.outcome.done.opened.positions[0]: invalid length 1, expected a tuple of size 2 at line 1 column 79
+    "#]]);
+}
+
+#[test]
+fn damaged_histories_of_another_version() {
+    history_damage("\"version\":1", "\"version\":0", expect![[r#"
+        line 1, field version: is 0, but this build reads histories of version 1
+    "#]]);
+}
+
+#[test]
+fn damaged_histories_without_meaning() {
+    history_damage("\"of\":3", "\"of\":4", expect![[r#"
+        line 6, field return.of: e4 is not an earlier event
+    "#]]);
+    history_damage("\"of\":3", "\"of\":2", expect![[r#"
+        line 6, field return.of: e2 is not a call
+    "#]]);
+    history_damage("\"step\":1,\"client\":0", "\"step\":1,\"client\":3", expect![[r#"
+        line 5, field client: c3 is not among the clients of the header
+    "#]]);
+}
+
+/// The schemas are kept in the repository, for editors and for other languages. `UPDATE_EXPECT=1` rewrites them.
+#[test]
+fn the_schemas_are_those_in_the_repository() {
+    for (name, text) in schemas() {
+        expect_file![format!("../../schema/{name}")].assert_eq(&text);
+    }
+}

@@ -10,7 +10,7 @@
 
 use onceness_reference::code::Code;
 use onceness_reference::features::Features;
-use onceness_reference::history::{Call, Event, Outcome, Reply};
+use onceness_reference::history::{Event, Outcome, Reply};
 
 use crate::facts::calls::{Sent, Transaction};
 use crate::facts::{At, Facts, NEVER};
@@ -47,19 +47,17 @@ fn find(facts: &Facts<'_>) -> Findings {
     let mut findings = Findings::default();
     let mut answers = facts.answers.clone();
     answers.sort_unstable();
-    let mut later = None;
     for copies in answers.chunk_by(|a, b| a.0 == b.0) {
         let call = copies[0].0;
         let mut told: Vec<At> = copies.iter().map(|(_, answer)| *answer).collect();
         if let Some(send) = facts.send_at(call) {
             told.extend(returned(facts, send.asked.returned));
             told.sort_unstable();
-            let later = later.get_or_insert_with(|| Later::of(facts));
-            check_send(facts, later, send, &told, &mut findings);
-        } else if let Some(txn) = facts.ended_at(call) {
-            told.extend(returned(facts, txn.end.returned));
+            check_send(facts, send, &told, &mut findings);
+        } else if let Some(place) = facts.ended_by(call) {
+            told.extend(returned(facts, facts.transactions[place].end.returned));
             told.sort_unstable();
-            check_end(facts, txn, &told, &mut findings);
+            check_end(facts, place, &told, &mut findings);
         }
     }
     findings
@@ -71,36 +69,24 @@ fn returned(facts: &Facts<'_>, returned: At) -> Option<At> {
     matches!(event, Event::Return { outcome: Outcome::Done(_) | Outcome::Refused(_), .. }).then_some(returned)
 }
 
-/// By life and partition, the calls of all sends.
-struct Later(std::collections::BTreeMap<(u32, u8), Vec<At>>);
-
-impl Later {
-    fn of(facts: &Facts<'_>) -> Self {
-        let mut calls: std::collections::BTreeMap<_, Vec<At>> = std::collections::BTreeMap::new();
-        for send in &facts.sends {
-            calls.entry((send.life, send.partition.0)).or_default().push(send.asked.at);
-        }
-        Later(calls)
-    }
-
-    /// How many batches the session sent to the partition after this one and before an event.
-    fn between(&self, send: &Sent, before: At) -> usize {
-        let calls = self.0.get(&(send.life, send.partition.0)).map_or(&[][..], Vec::as_slice);
-        let from = calls.partition_point(|at| *at <= send.asked.at);
-        calls.partition_point(|at| *at < before).saturating_sub(from)
-    }
+/// How many batches the session sent to the partition after this one and before an event: as many as matter.
+fn sent_since(facts: &Facts<'_>, send: &Sent, before: At) -> usize {
+    let from = facts.sends.partition_point(|other| other.asked.at <= send.asked.at);
+    let between = facts.sends[from..].iter().take_while(|other| other.asked.at < before);
+    let same = |other: &&Sent| (other.life, other.partition) == (send.life, send.partition);
+    between.filter(same).take(REMEMBERED).count()
 }
 
-fn check_send(facts: &Facts<'_>, later: &Later, send: &Sent, told: &[At], findings: &mut Findings) {
+fn check_send(facts: &Facts<'_>, send: &Sent, told: &[At], findings: &mut Findings) {
     let Some(claim @ (Claim::Idempotent | Claim::Transactional)) = facts.claim_of(send) else { return };
     let Some(first) = told.iter().position(|at| is_done(facts, *at)) else { return };
     let accepted = told[first];
     for again in &told[first + 1..] {
-        let since = later.between(send, *again);
+        let since = sent_since(facts, send, *again);
         let restarted = facts.restarts.iter().any(|at| (accepted..*again).contains(at));
         let remembered = since < REMEMBERED && (!restarted || since == 0);
         let ended = facts.txn_of(send).is_some_and(|txn| txn.end.at < *again);
-        if !remembered || ended || epoch_may_have_risen(facts, send.party, send.life, accepted, *again) {
+        if !remembered || ended || facts.epoch_may_rise(send.party, accepted, *again) {
             continue;
         }
         let wrong = match outcome(facts, *again) {
@@ -140,12 +126,12 @@ fn accuse_send(
     });
 }
 
-fn check_end(facts: &Facts<'_>, txn: &Transaction, told: &[At], findings: &mut Findings) {
+fn check_end(facts: &Facts<'_>, place: usize, told: &[At], findings: &mut Findings) {
+    let txn = &facts.transactions[place];
     let Some(first) = told.iter().position(|at| is_done(facts, *at)) else { return };
     let accepted = told[first];
-    let place = facts.transactions.iter().position(|other| other.begin == txn.begin);
     for again in &told[first + 1..] {
-        if next_transaction(facts, txn) < *again || epoch_may_have_risen(facts, txn.party, txn.life, accepted, *again) {
+        if next_transaction(facts, txn) < *again || facts.epoch_may_rise(txn.party, accepted, *again) {
             continue;
         }
         let refused = match outcome(facts, *again) {
@@ -155,7 +141,7 @@ fn check_end(facts: &Facts<'_>, txn: &Transaction, told: &[At], findings: &mut F
         };
         findings.tested(Claim::Transactional);
         if let Some(code) = refused {
-            let weakness = place.and_then(|place| facts.weaknesses.of_transaction(place as u32));
+            let weakness = facts.weaknesses.of_transaction(place as u32);
             findings.accuse(Claim::Transactional, weakness, || {
                 let client = facts.client(txn.party);
                 let what = if txn.commits { "commit" } else { "abort" };
@@ -173,18 +159,6 @@ fn next_transaction(facts: &Facts<'_>, txn: &Transaction) -> At {
     next.map_or(NEVER, |next| next.begin)
 }
 
-/// An opening of the same transactional id may have come between.
-fn epoch_may_have_risen(facts: &Facts<'_>, party: u16, life: u32, after: At, before: At) -> bool {
-    let Some(id) = facts.parties[usize::from(party)].txn_id() else { return false };
-    facts.inits[usize::from(id.0)].iter().any(|init| {
-        let open = &facts.lives[init.life as usize].open;
-        let quiet = open.is_undisturbed() && open.returned != NEVER && open.known == crate::facts::calls::Known::Done;
-        let end = if quiet { open.returned } else { NEVER };
-        let own = init.life == life && quiet;
-        !own && init.asked < before && after < end
-    })
-}
-
 fn outcome<'h>(facts: &Facts<'h>, at: At) -> Option<&'h Outcome> {
     match facts.history.events.get(at as usize)? {
         Event::Answer { outcome, .. } | Event::Return { outcome, .. } => Some(outcome),
@@ -195,13 +169,3 @@ fn outcome<'h>(facts: &Facts<'h>, at: At) -> Option<&'h Outcome> {
 fn is_done(facts: &Facts<'_>, at: At) -> bool {
     matches!(outcome(facts, at), Some(Outcome::Done(_)))
 }
-
-impl Facts<'_> {
-    /// The transaction that a call of commit or abort ended.
-    fn ended_at(&self, call: At) -> Option<&Transaction> {
-        let ends = |event: &&Event| matches!(event, Event::Call { call: Call::Commit | Call::Abort, .. });
-        self.history.events.get(call as usize).filter(ends)?;
-        self.begun_by(call)
-    }
-}
-

@@ -168,9 +168,8 @@ pub(crate) struct Sent {
     pub(crate) base: Offset,
     /// Who told it.
     pub(crate) base_told: At,
-    /// Its records are these of all, from the first place on.
+    /// The place of its first record.
     pub(crate) first: u32,
-    pub(crate) len: u32,
 }
 
 /// The call that saved positions.

@@ -104,6 +104,8 @@ pub struct Facts<'h> {
     pub(crate) committed: BTreeMap<(GroupId, Partition), (At, Option<Offset>)>,
     /// By transactional id.
     pub(crate) inits: Vec<Vec<Init>>,
+    /// By transactional id: when each opening was called, and when it and all before it have no effect any more.
+    rises: Vec<Vec<(At, At)>>,
     /// Answers to sends and to ends of transactions: the call, the answer.
     pub(crate) answers: Vec<(At, At)>,
     pub(crate) restarts: Vec<At>,
@@ -159,6 +161,7 @@ impl<'h> Facts<'h> {
             registers: BTreeMap::new(),
             committed: BTreeMap::new(),
             inits: vec![Vec::new(); 256],
+            rises: vec![Vec::new(); 256],
             answers: Vec::new(),
             restarts: Vec::new(),
             stuck: Vec::new(),
@@ -456,7 +459,6 @@ impl<'h> Facts<'h> {
             base: -1,
             base_told: NEVER,
             first,
-            len: records.len() as u32,
         });
     }
 
@@ -751,6 +753,9 @@ impl<'h> Facts<'h> {
                 session: life.session,
             };
             self.inits[usize::from(id.0)].push(opened);
+            let rises = &mut self.rises[usize::from(id.0)];
+            let before = rises.last().map_or(0, |(_, end)| *end);
+            rises.push((life.open.at, before.max(life.open.end())));
         }
     }
 
@@ -826,9 +831,20 @@ impl<'h> Facts<'h> {
         self.sends.get(*self.place.get(call as usize)? as usize)
     }
 
-    /// The transaction that a call began or ended.
-    pub(crate) fn begun_by(&self, call: At) -> Option<&Transaction> {
-        self.transactions.get(*self.place.get(call as usize)? as usize)
+    /// The place of the transaction that a call of commit or abort ended.
+    pub(crate) fn ended_by(&self, call: At) -> Option<usize> {
+        let ends = |event: &&Event| matches!(event, Event::Call { call: Call::Commit | Call::Abort, .. });
+        self.history.events.get(call as usize).filter(ends)?;
+        let place = *self.place.get(call as usize)? as usize;
+        (place < self.transactions.len()).then_some(place)
+    }
+
+    /// Whether a client's transactional id may have been opened between two events: that raises its epoch.
+    pub(crate) fn epoch_may_rise(&self, party: u16, after: At, before: At) -> bool {
+        let Some(id) = self.parties[usize::from(party)].txn_id() else { return false };
+        let rises = &self.rises[usize::from(id.0)];
+        let asked = rises.partition_point(|(asked, _)| *asked < before);
+        rises[..asked].last().is_some_and(|(_, end)| after < *end)
     }
 
     /// Whether no two instances of a group were at work at the same time.

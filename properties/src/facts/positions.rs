@@ -16,8 +16,7 @@ use super::{At, Facts, NEVER};
 pub(crate) struct Mismatch {
     pub(crate) group: GroupId,
     pub(crate) partition: Partition,
-    /// The call that asked, and the event that told.
-    pub(crate) asked: At,
+    /// The event that told.
     pub(crate) at: At,
     pub(crate) got: Option<Offset>,
     /// What it might have been told instead. Few.
@@ -207,7 +206,6 @@ fn wrong_read(by_end: &[&Write], definite: &[(At, At)], told: &Told) -> Option<M
     Some(Mismatch {
         group: GroupId(0),
         partition: Partition(0),
-        asked: told.asked,
         at: told.at,
         got: told.position,
         expected,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use onceness_adapters::stock::Stock;
+use onceness_adapters::wire::Kafka;
 use onceness_adapters::{Adapter, TargetError};
 
 use crate::target::Client;
@@ -11,10 +13,8 @@ pub(crate) async fn open(
     addresses: &[String],
     client: Client,
 ) -> Result<Arc<dyn Adapter>, TargetError> {
-    let _ = client;
-    Err(TargetError {
-        address: addresses.join(","),
-        request: "ApiVersions".to_owned(),
-        reason: "this build cannot speak to brokers yet".to_owned(),
-    })
+    match client {
+        Client::Wire => Ok(Arc::new(Kafka::connect(addresses).await?)),
+        Client::Rdkafka => Ok(Arc::new(Stock::connect(addresses).await?)),
+    }
 }

@@ -29,7 +29,8 @@ Examples:
   onceness certify                                  the embedded broker, for a start
   onceness certify memory:no-dedup                  how a failure looks
   onceness certify kafka://localhost:9092           your own broker
-  onceness replay onceness-report/cases/1-no-loss   a failure once more";
+  onceness replay onceness-report/cases/1-no-loss   a failure once more
+";
 
 /// How once a message happens: certifies the delivery guarantees of logs like Kafka.
 ///
@@ -79,7 +80,8 @@ Examples:
   onceness certify kafka://localhost:9092 --time 5m --jobs 128
   onceness certify kafka://localhost:9092 --claims idempotent,transactional
   onceness certify kafka://localhost:9092 --accept KAFKA-17754
-  onceness certify memory:torn-commit --fail-fast --json"))]
+  onceness certify memory:torn-commit --fail-fast --json
+"))]
 pub(crate) struct CertifyArgs {
     /// What to test
     #[arg(default_value = "memory", env = "ONCENESS_TARGET", hide_env_values = true)]
@@ -87,7 +89,7 @@ pub(crate) struct CertifyArgs {
     /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
     #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
     pub(crate) seed: Option<u64>,
-    /// How many cases to run [default: 200000 on memory, 2000 on brokers; without a limit if --time is given]
+    /// How many cases to run [default: 400000 on memory, 2000 on brokers; without a limit if --time is given]
     #[arg(long, env = "ONCENESS_CASES", hide_env_values = true)]
     pub(crate) cases: Option<u64>,
     /// How long to run cases, such as 30s or 5m; shrinking comes after
@@ -108,7 +110,8 @@ pub(crate) struct CertifyArgs {
 #[command(after_help = format!("{TARGETS}\n\n\
 Examples:
   onceness run plan.json kafka://localhost:9092
-  onceness plan --seed 7 | onceness run - memory --history history.jsonl"))]
+  onceness plan --seed 7 | onceness run - memory --history history.jsonl
+"))]
 pub(crate) struct RunArgs {
     /// A plan file, a case folder, or - for standard input
     pub(crate) plan: PathBuf,
@@ -129,7 +132,8 @@ pub(crate) struct RunArgs {
 #[command(after_help = format!("{TARGETS}\n\n\
 Examples:
   onceness replay onceness-report/cases/1-no-loss
-  onceness replay onceness-report/cases/1-no-loss kafka://localhost:9092 --times 1000"))]
+  onceness replay onceness-report/cases/1-no-loss kafka://localhost:9092 --times 1000
+"))]
 pub(crate) struct ReplayArgs {
     /// A case folder, a plan file, or - for standard input
     pub(crate) case: PathBuf,
@@ -147,7 +151,8 @@ pub(crate) struct ReplayArgs {
 #[command(after_help = format!("{TARGETS}\n\n\
 Examples:
   onceness shrink plan.json memory:no-dedup
-  onceness shrink onceness-report/cases/1-order kafka://localhost:9092 --confirm 2/5"))]
+  onceness shrink onceness-report/cases/1-order kafka://localhost:9092 --confirm 2/5
+"))]
 pub(crate) struct ShrinkArgs {
     /// A case folder, a plan file, or - for standard input
     pub(crate) case: PathBuf,
@@ -172,7 +177,8 @@ pub(crate) struct ShrinkArgs {
 #[command(after_help = "\
 Examples:
   onceness check history.jsonl
-  zcat *.jsonl.gz | onceness check -")]
+  zcat *.jsonl.gz | onceness check -
+")]
 pub(crate) struct CheckArgs {
     /// History files as JSON Lines, or - for standard input
     #[arg(required = true)]
@@ -187,7 +193,8 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  onceness plan --seed 7 > plan.json")]
+  onceness plan --seed 7 > plan.json
+")]
 pub(crate) struct PlanArgs {
     /// For which target: a plan asks only what the target can do
     #[arg(default_value = "memory", env = "ONCENESS_TARGET", hide_env_values = true)]
@@ -221,7 +228,7 @@ pub(crate) struct JudgingArgs {
 /// How failures are made smaller.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkingArgs {
-    /// How many cases or candidates run at once [default: one per core on memory, else 64]
+    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 8 by librdkafka]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), env = "ONCENESS_JOBS", hide_env_values = true)]
     pub(crate) jobs: Option<u16>,
     /// A smaller plan counts if it fails in K of N runs

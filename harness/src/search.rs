@@ -124,7 +124,11 @@ pub async fn search(adapter: &Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
     });
     let chunk = chunk(&shared);
     let deadline = options.time.map(|time| Instant::now() + time);
-    if let Err(error) = adapter.prepare(chunk as usize).await {
+    let room = tokio::select! {
+        room = adapter.prepare(chunk as usize) => room,
+        () = rig.stop.wait() => Ok(()),
+    };
+    if let Err(error) = room {
         return Searched {
             silent: 1,
             last_error: Some(error),
@@ -211,7 +215,14 @@ async fn work(shared: Arc<Shared>, part: Arc<Mutex<Searched>>, mut slot: Option<
             break;
         }
         let seed = case_seed(shared.options.seed, index);
-        let (profile, plan) = generate::plan(seed, shared.features);
+        let features = shared.features;
+        let drawn = std::panic::catch_unwind(move || generate::plan(seed, features));
+        let Ok((profile, plan)) = drawn else {
+            let words = "its plan could not be drawn".to_owned();
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.broke.insert(index, Broken { seed, words });
+            continue;
+        };
         if let Some(slot) = &mut slot {
             slot.keep(&plan);
         }

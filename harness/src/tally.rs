@@ -1,5 +1,7 @@
 //! How often each property was put to the test for each claim, and with what result.
 
+use std::collections::BTreeMap;
+
 use onceness_properties::{Claim, Judgement, PROPERTIES, Property, Verdict, Violation};
 use serde::Serialize;
 
@@ -20,6 +22,8 @@ pub struct Row {
     pub claim: Claim,
     /// What came of it.
     pub count: Count,
+    /// What is allowed and was counted.
+    pub notes: BTreeMap<&'static str, u64>,
 }
 
 /// What came of a property.
@@ -47,6 +51,7 @@ impl Default for Tally {
                 property,
                 claim,
                 count: Count::default(),
+                notes: BTreeMap::new(),
             }));
         }
         Tally { rows }
@@ -61,7 +66,11 @@ impl Tally {
             if !options.claims.has(judgement.claim) {
                 continue;
             }
-            let count = &mut self.row(judgement).count;
+            let row = self.row(judgement);
+            for note in &judgement.notes {
+                *row.notes.entry(note.what).or_default() += note.times;
+            }
+            let count = &mut row.count;
             match &judgement.verdict {
                 Verdict::Holds { times } => {
                     count.times += times;
@@ -93,7 +102,7 @@ impl Tally {
                 row.claim == theirs.claim && row.property.name == theirs.property.name
             };
             match self.rows.iter_mut().find(same) {
-                Some(row) => row.count.merge(theirs.count),
+                Some(row) => row.merge(theirs),
                 None => self.rows.push(theirs.clone()),
             }
         }
@@ -114,10 +123,20 @@ impl Tally {
                 property: judgement.property,
                 claim: judgement.claim,
                 count: Count::default(),
+                notes: BTreeMap::new(),
             });
             self.rows.len() - 1
         });
         &mut self.rows[place]
+    }
+}
+
+impl Row {
+    fn merge(&mut self, other: &Row) {
+        self.count.merge(other.count);
+        for (what, times) in &other.notes {
+            *self.notes.entry(what).or_default() += times;
+        }
     }
 }
 

@@ -170,14 +170,49 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_the_nearest_names() {
-        check("memory:no-dedupp", &expect![""]);
-        check("mem", &expect![""]);
-        check("localhost:9092", &expect![""]);
-        check("kafka://localhost", &expect![""]);
-        check("kafka://localhost:99999", &expect![""]);
-        check("kafka://", &expect![""]);
-        check("kafka://a:1?klient=wire", &expect![""]);
-        check("kafka://a:1?client=rdkfaka", &expect![""]);
-        check("", &expect![""]);
+        check(
+            "memory:no-dedupp",
+            &expect!["error: unknown defect 'no-dedupp'; did you mean 'no-dedup'?"],
+        );
+        check(
+            "mem",
+            &expect![
+                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT or kafka://HOST:PORT)"
+            ],
+        );
+        check(
+            "localhost:9092",
+            &expect!["error: 'localhost:9092' lacks a scheme; write kafka://localhost:9092"],
+        );
+        check(
+            "kafka://localhost",
+            &expect![
+                "error: 'localhost' has no port; an address is HOST:PORT, such as localhost:9092"
+            ],
+        );
+        check(
+            "kafka://localhost:99999",
+            &expect![
+                "error: 'localhost:99999' has no port from 1 to 65535; an address is HOST:PORT, such as localhost:9092"
+            ],
+        );
+        check(
+            "kafka://",
+            &expect!["error: '' has no port; an address is HOST:PORT, such as localhost:9092"],
+        );
+        check(
+            "kafka://a:1?klient=wire",
+            &expect!["error: unknown target option 'klient'; did you mean 'client'?"],
+        );
+        check(
+            "kafka://a:1?client=rdkfaka",
+            &expect!["error: unknown client 'rdkfaka'; did you mean 'rdkafka'?"],
+        );
+        check(
+            "",
+            &expect![
+                "error: unknown target ''; known: memory, kafka (memory, memory:DEFECT or kafka://HOST:PORT)"
+            ],
+        );
     }
 }

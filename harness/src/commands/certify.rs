@@ -10,7 +10,7 @@ use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
 
 /// Some ten seconds of work on two cores.
-const CASES_ON_MEMORY: u64 = 200_000;
+const CASES_ON_MEMORY: u64 = 400_000;
 /// Some ten seconds of work on Apache Kafka.
 const CASES_ON_BROKERS: u64 = 2_000;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use onceness::options::{Claims, Options, Shrinking};
+use onceness::target::Client;
 use onceness::{Exit, Rig, Target, weakness};
 use onceness_adapters::Adapter;
 use tokio::runtime::Runtime;
@@ -82,7 +83,12 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
         seed: 0,
         cases: None,
         time: None,
-        jobs: jobs.unwrap_or(if embedded { cores } else { 64 }),
+        jobs: jobs.unwrap_or(match target {
+            Target::Memory(_) => cores,
+            Target::Kafka { client: Client::Wire, .. } => 64,
+            // Each of its clients is some threads of its own.
+            Target::Kafka { client: Client::Rdkafka, .. } => 8,
+        }),
         claims: judging.claims.unwrap_or_else(Claims::all),
         accept: match judging.accept {
             Some(ids) => ids.0.into_iter().collect(),

@@ -8,6 +8,41 @@ use crate::shrink::{ShrinkEnded, Shrunk};
 
 /// The whole story of a failure.
 pub fn render(failure: &Failure) -> String {
+    let mut text = title(failure);
+    let property = failure.kind.property;
+    if let Some(known) = PROPERTIES.iter().find(|known| known.name == property) {
+        text += &format!("  promise: {}\n", known.promise);
+    }
+    if let Some(known) = failure.kind.weakness.and_then(crate::weakness::find) {
+        let (explanation, source) = (known.explanation, known.source);
+        text += &paint(NOTE, format!("  known weakness: {}\n", known.title));
+        text += &format!("  {explanation}\n  source: {source}\n");
+        text += &format!("  accept it with --accept {}\n", known.id);
+    }
+    if let Some(seen) = &seen(failure) {
+        text += &format!("  {seen}\n");
+    }
+    text += &format!("  {}\n\n", smallest(failure));
+    let smallest = &failure.shrunk.smallest;
+    text += &timeline::render(&smallest.history, &smallest.violation.evidence, false);
+    text += &story(failure);
+    text += &format!("\n  run it again:  {}\n", paint(HEAD, &failure.replay));
+    if let Some((_, profile)) = &failure.drawn {
+        // Profiles are plain data, which always serializes.
+        let profile = serde_json::to_string(profile).unwrap_or_default();
+        text += &paint(DIM, format!("  profile: {profile}\n"));
+    }
+    text
+}
+
+/// The story of a failure whose smallest form is that of another one, told before.
+pub fn render_alike(failure: &Failure, told: &Failure) -> String {
+    let alike = format!("  the same steps break {}, above\n", told.kind);
+    let replay = format!("  run it again:  {}\n", paint(HEAD, &failure.replay));
+    title(failure) + &alike + &story(failure) + &replay
+}
+
+fn title(failure: &Failure) -> String {
     let property = failure.kind.property;
     let title = match failure.kind.weakness {
         Some(weakness) => format!("{weakness}: {property} violated"),
@@ -18,29 +53,12 @@ pub fn render(failure: &Failure) -> String {
         true => String::new(),
         false => format!(" (for {})", claims.join(", ")),
     };
-    let mut text = format!("{}{claims}\n", paint(BAD, title));
-    if let Some(known) = PROPERTIES.iter().find(|known| known.name == property) {
-        text += &format!("  promise: {}\n", known.promise);
-    }
-    if let Some(known) = failure.kind.weakness.and_then(crate::weakness::find) {
-        let explanation = known.explanation;
-        text += &paint(NOTE, format!("  known weakness {}: {explanation}\n", known.id));
-        text += &format!("  accept it with --accept {}\n", known.id);
-    }
-    if let Some(seen) = &seen(failure) {
-        text += &format!("  {seen}\n");
-    }
-    text += &format!("  {}\n\n", smallest(failure));
-    let smallest = &failure.shrunk.smallest;
-    text += &timeline::render(&smallest.history, &smallest.violation.evidence, false);
-    text += &paint(BAD, format!("  => {}\n", smallest.violation.story));
-    text += &format!("\n  run it again:  {}\n", paint(HEAD, &failure.replay));
-    if let Some((_, profile)) = &failure.drawn {
-        // Profiles are plain data, which always serializes.
-        let profile = serde_json::to_string(profile).unwrap_or_default();
-        text += &paint(DIM, format!("  profile: {profile}\n"));
-    }
-    text
+    format!("{}{claims}\n", paint(BAD, title))
+}
+
+fn story(failure: &Failure) -> String {
+    let story = &failure.shrunk.smallest.violation.story;
+    paint(BAD, format!("  => {story}")) + "\n"
 }
 
 fn seen(failure: &Failure) -> Option<String> {

@@ -1,5 +1,7 @@
 //! What a certification came to, as data; and the modules that render it, the only ones that render anything.
 
+use std::collections::BTreeMap;
+
 use onceness_properties::Claim;
 use onceness_reference::features::Features;
 use onceness_reference::plan::Plan;
@@ -77,6 +79,9 @@ pub struct PropertyReport {
     /// How often.
     #[serde(flatten)]
     pub count: Count,
+    /// What is allowed and was counted: losses at most once, duplicates at least once.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<&'static str, u64>,
 }
 
 /// A verdict over many cases, mildest first.
@@ -123,8 +128,12 @@ pub struct Failure {
 pub struct Accepted {
     /// Its id.
     pub weakness: &'static str,
-    /// What it is.
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How it comes about.
     pub explanation: &'static str,
+    /// Where it is described.
+    pub source: &'static str,
     /// In how many cases it was met.
     pub cases: u64,
 }
@@ -185,15 +194,14 @@ impl Report {
         let any = |word: Word| self.claims.iter().any(|claim| claim.verdict == word);
         let cut_short = !matches!(self.ended, Ended::Complete | Ended::FailFast);
         let silent = self.silent * 100 > self.cases;
+        let open = any(Word::Untested) || (self.claims_named && any(Word::Unsupported));
         if any(Word::Violated) {
             Exit::Violated
         } else if !self.broke.is_empty() {
             Exit::Internal
         } else if self.claims.is_empty() {
             Exit::NothingSelected
-        } else if cut_short || silent || any(Word::Untested) || !self.troubles.is_empty() {
-            Exit::Inconclusive
-        } else if self.claims_named && any(Word::Unsupported) {
+        } else if cut_short || silent || open || !self.troubles.is_empty() {
             Exit::Inconclusive
         } else {
             Exit::Holds
@@ -203,14 +211,17 @@ impl Report {
 
 fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimReport> {
     let report = |claim: &Claim| {
-        let needs = matches!(claim, Claim::Transactional | Claim::ExactlyOnce);
-        let supported = features.transactions() || !needs;
         let rows = tally.rows().iter().filter(|row| row.claim == *claim);
         let properties: Vec<PropertyReport> = rows
             .map(|row| PropertyReport {
                 property: row.property.name,
-                verdict: if supported { Word::of(row.count) } else { Word::Unsupported },
+                verdict: if row.property.is_supported(*claim, features) {
+                    Word::of(row.count)
+                } else {
+                    Word::Unsupported
+                },
                 count: row.count,
+                notes: row.notes.clone(),
             })
             .collect();
         let worst = properties.iter().map(|one| one.verdict).max();
@@ -220,10 +231,14 @@ fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimRepo
 }
 
 fn accepted(searched: &Searched) -> Vec<Accepted> {
-    let known = |(id, cases): (&&'static str, &u64)| Accepted {
-        weakness: id,
-        explanation: crate::weakness::find(id).map_or("", |weakness| weakness.explanation),
+    let met = searched.accepted.iter();
+    let known = met.filter_map(|(id, cases)| Some((crate::weakness::find(id)?, cases)));
+    let told = known.map(|(known, cases)| Accepted {
+        weakness: known.id,
+        title: known.title,
+        explanation: known.explanation,
+        source: known.source,
         cases: *cases,
-    };
-    searched.accepted.iter().map(known).collect()
+    });
+    told.collect()
 }

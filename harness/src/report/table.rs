@@ -1,15 +1,20 @@
 //! The end of a certification on a terminal: failures first, then the table, then the verdict in a sentence.
 
 use super::style::{BAD, DIM, GOOD, HEAD, NOTE, count, of, paint, thousands};
-use super::{PropertyReport, Report, Word, failure};
+use super::{Failure, PropertyReport, Report, Word, failure};
 use crate::exit::Exit;
 use crate::search::Ended;
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    for one in &report.failures {
-        text += &failure::render(one);
+    for (place, one) in report.failures.iter().enumerate() {
+        let alike = |told: &&Failure| told.shrunk.smallest.plan == one.shrunk.smallest.plan;
+        let told = report.failures[..place].iter().find(alike);
+        text += &match told {
+            Some(told) => failure::render_alike(one, told),
+            None => failure::render(one),
+        };
         text.push('\n');
     }
     text += &table(report);
@@ -52,11 +57,14 @@ fn table(report: &Report) -> String {
 }
 
 fn tested(row: &PropertyReport) -> String {
-    if row.verdict == Word::Unsupported {
+    if matches!(row.verdict, Word::Unsupported | Word::Untested) {
         return String::new();
     }
     let mut text =
         format!("{:>13} times in {}", thousands(row.count.times), count(row.count.cases, "case"));
+    for (what, times) in &row.notes {
+        text += &format!("; {what}: {}", thousands(*times));
+    }
     if row.count.violated > 0 {
         text += &format!(", violated in {}", thousands(row.count.violated));
     }
@@ -71,7 +79,9 @@ fn weaknesses(report: &Report) -> String {
     for one in &report.accepted {
         let cases = count(one.cases, "case");
         let title = format!("accepted known weakness {} in {cases}", one.weakness);
-        text += &format!("\n{}\n  {}\n", paint(NOTE, title), one.explanation);
+        let (explanation, source) = (one.explanation, one.source);
+        text += &format!("\n{}: {}\n", paint(NOTE, title), one.title);
+        text += &paint(DIM, format!("  {explanation}\n  source: {source}\n"));
     }
     text
 }
@@ -163,4 +173,79 @@ pub fn why_inconclusive(report: &Report) -> String {
 
 fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(str::len).max().unwrap_or(0).max(8)
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+    use expect_test::expect;
+    use onceness_properties::Claim;
+
+    use super::super::{Accepted, ClaimReport, PropertyReport, Report, Word};
+    use super::render;
+    use crate::search::Ended;
+    use crate::tally::Count;
+
+    #[test]
+    fn the_table_says_what_was_tested_and_what_came_of_it() {
+        let row = |property, verdict, times, accepted| PropertyReport {
+            property,
+            verdict,
+            count: Count { times, cases: times / 10, accepted, ..Count::default() },
+            notes: [("losses", times / 100)].into_iter().filter(|(_, n)| *n > 0).collect(),
+        };
+        let claim = |claim, verdict, properties| ClaimReport { claim, verdict, properties };
+        let report = Report {
+            target: "kafka://localhost:9092".to_owned(),
+            driven: "Apache Kafka".to_owned(),
+            seed: 7,
+            cases: 2_000,
+            failing: 0,
+            silent: 1,
+            last_error: Some("Produce to localhost:9092: closed".to_owned()),
+            seconds: 10.0,
+            ended: Ended::Complete,
+            claims: vec![
+                claim(Claim::AtMostOnce, Word::Holds, vec![row("order", Word::Holds, 12_345, 0)]),
+                claim(
+                    Claim::Transactional,
+                    Word::Untested,
+                    vec![
+                        row("isolation", Word::Accepted, 50, 2),
+                        row("fencing", Word::Untested, 0, 0),
+                        row("resend", Word::Unsupported, 0, 0),
+                    ],
+                ),
+            ],
+            failures: Vec::new(),
+            accepted: vec![Accepted {
+                weakness: "KAFKA-1",
+                title: "something",
+                explanation: "It happens.",
+                source: "somewhere",
+                cases: 2,
+            }],
+            broke: Vec::new(),
+            troubles: vec!["failed to write x: disk full".to_owned()],
+            claims_named: false,
+        };
+        expect![[r#"
+            claim          property   verdict      put to the test
+            at-most-once   order      holds               12,345 times in 1,234 cases; losses: 123
+            transactional  isolation  accepted                50 times in 5 cases, accepted in 2
+                           fencing    untested   
+                           resend     unsupported
+
+            accepted known weakness KAFKA-1 in 2 cases: something
+              It happens.
+              source: somewhere
+
+            the target did not answer in 1 case; the last time: Produce to localhost:9092: closed
+            failed to write x: disk full
+
+            2,000 cases on Apache Kafka, seed 7, in 10.0 s (200 cases/s)
+            inconclusive: untested: fencing for transactional
+        "#]]
+        .assert_eq(&strip_str(&render(&report)).to_string());
+    }
 }

@@ -251,7 +251,7 @@ fn tell_answer(of: EventId, preparation: bool, fate: Fate, outcome: &Outcome) ->
         Fate::ReplyLost if lost => format!("{request} gets no reply"),
         Fate::ReplyLost => format!("{request} arrives, the reply is lost: {answer}"),
         Fate::Repeated => {
-            format!("{request} is repeated by the network; a copy is answered: {answer}")
+            format!("{request} is repeated by the network; one copy is answered: {answer}")
         }
         Fate::Held { rounds } => {
             let held = count(u64::from(rounds), "round");

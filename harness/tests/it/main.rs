@@ -1,1 +1,10 @@
-//! x
+//! The rig and the binary from outside: what a user types, reads and gets back.
+
+mod bad_input;
+mod certification;
+mod embedded;
+mod help;
+mod interrupt;
+mod kafka;
+mod library;
+mod onceness;

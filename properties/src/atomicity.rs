@@ -9,12 +9,14 @@
 //! Not claimed: that all of it becomes visible at the same time (ISO-11). What is lost for every reader is `no-loss`.
 
 use onceness_reference::features::Features;
+use onceness_reference::plan::Isolation;
 
 use crate::facts::calls::{Sent, Transaction, TxnFate};
 use crate::facts::positions::Mismatch;
+use crate::facts::tags::NONE;
 use crate::facts::{Fact, Facts, NEVER};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
-use onceness_reference::plan::Isolation;
 
 pub(crate) const PROPERTY: Property = Property {
     name: "atomicity",
@@ -24,29 +26,33 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "the acknowledged records of a transaction against the final read_committed reads, and the positions told afterwards",
     not_claimed: "that all of it becomes visible at the same time",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(Atomicity),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    for txn in &facts.transactions {
-        if txn.fate() != TxnFate::NotCommitted && txn.expected > 0 {
-            findings.tested(Claim::Transactional);
-            if txn.last_save != crate::facts::tags::NONE {
-                findings.tested(Claim::ExactlyOnce);
+struct Atomicity;
+
+impl Watch for Atomicity {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        if let Some(txn) = sight.txn.filter(|_| !sight.record.last[1])
+            && is_missing(facts, sight.record, sight.send, txn)
+        {
+            accuse_missing(facts, sight.record, sight.send, txn, findings);
+        }
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for txn in &facts.transactions {
+            if txn.fate() != TxnFate::NotCommitted && txn.expected > 0 {
+                findings.tested(Claim::Transactional);
+                if txn.last_save != NONE {
+                    findings.tested(Claim::ExactlyOnce);
+                }
             }
         }
-    }
-    for (record, send, _) in facts.sent_records() {
-        let Some(txn) = facts.txn_of(send) else { continue };
-        if is_missing(facts, record, send, txn) {
-            accuse_missing(facts, record, send, txn, &mut findings);
+        for mismatch in &facts.mismatches {
+            accuse_position(facts, mismatch, findings);
         }
     }
-    for mismatch in &facts.mismatches {
-        accuse_position(facts, mismatch, &mut findings);
-    }
-    findings
 }
 
 /// Everybody else of the transaction is visible, or has to be.
@@ -56,7 +62,7 @@ fn is_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction) 
         TxnFate::InDoubt => txn.visible > 0,
         TxnFate::NotCommitted => false,
     };
-    if !whole || record.last[1] || !send.asked.is_done() {
+    if !whole || !send.asked.is_done() {
         return false;
     }
     let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return false };
@@ -72,14 +78,14 @@ fn accuse_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transacti
         let last = facts.log(send.partition).last(Isolation::ReadCommitted).map_or(NEVER, |last| last.at);
         let mut evidence = vec![txn.begin, send.asked.at, send.asked.done_by, txn.end.at, txn.end.done_by, last];
         evidence.extend(facts.weaknesses.evidence(send.txn));
-        let shown = facts.sent_records().find(|(other, sent, _)| sent.txn == send.txn && other.last[1]);
-        if let Some((_, sent, _)) = shown {
-            let last = facts.log(sent.partition).last(Isolation::ReadCommitted);
-            evidence.extend([sent.asked.at, last.map_or(NEVER, |last| last.at)]);
+        let shown = facts.sights().find(|other| other.send.txn == send.txn && other.record.last[1]);
+        if let Some(other) = shown {
+            let last = facts.log(other.send.partition).last(Isolation::ReadCommitted);
+            evidence.extend([other.send.asked.at, last.map_or(NEVER, |last| last.at)]);
         }
         let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);
         let why = match (txn.fate(), shown) {
-            (TxnFate::InDoubt, Some((other, sent, _))) => format!("is visible with {} in {}", other.tag, sent.partition),
+            (TxnFate::InDoubt, Some(other)) => format!("is visible with {} in {}", other.record.tag, other.send.partition),
             _ => "was committed".to_owned(),
         };
         (evidence, format!("a transaction of {client} {why}, but its {tag} in {to} is not shown to read_committed"))

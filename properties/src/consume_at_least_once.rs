@@ -14,6 +14,7 @@ use onceness_reference::plan::Saving;
 use crate::facts::calls::Group;
 use crate::facts::log::{FOREIGN, level};
 use crate::facts::{At, Facts, NEVER};
+use crate::watch::Watch;
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -24,22 +25,28 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "final committed offsets and final reads against the records that the group processed",
     not_claimed: "that a record is processed only once, or that records above the position are processed",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(ConsumeAtLeastOnce),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
+struct ConsumeAtLeastOnce;
+
+impl Watch for ConsumeAtLeastOnce {
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        find(facts, findings);
+    }
+}
+
+fn find(facts: &Facts<'_>, findings: &mut Findings) {
     for group in &facts.groups {
         let Some(consumer) = group.consumer.filter(|consumer| consumer.saving == Saving::AfterProcessing) else {
             continue;
         };
         for input in &consumer.inputs {
             if let Some((at, Some(position))) = facts.committed.get(&(group.id, *input)) {
-                find_in(facts, group, *input, *at, *position, &mut findings);
+                find_in(facts, group, *input, *at, *position, findings);
             }
         }
     }
-    findings
 }
 
 fn find_in(facts: &Facts<'_>, group: &Group<'_>, input: Partition, told: At, position: Offset, findings: &mut Findings) {

@@ -14,6 +14,7 @@ use onceness_reference::plan::Saving;
 
 use crate::facts::calls::{Asked, Group};
 use crate::facts::{At, Facts, NEVER};
+use crate::watch::Watch;
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -24,11 +25,18 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "the records that the instances of the group processed, in all their lives",
     not_claimed: "groups whose instances overlap without being members; saves that may still be under way; records that are in the log more than once",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(ConsumeAtMostOnce),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
+struct ConsumeAtMostOnce;
+
+impl Watch for ConsumeAtMostOnce {
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        find(facts, findings);
+    }
+}
+
+fn find(facts: &Facts<'_>, findings: &mut Findings) {
     for group in &facts.groups {
         let Some(consumer) = group.consumer else { continue };
         if consumer.saving != Saving::BeforeProcessing || !(consumer.member || facts.lives_apart(group)) {
@@ -54,7 +62,6 @@ fn find(facts: &Facts<'_>) -> Findings {
             });
         }
     }
-    findings
 }
 
 /// Partitions where a save may have come into force after a later one.

@@ -19,6 +19,7 @@ use crate::facts::calls::{Group, TxnFate};
 use crate::facts::log::{FOREIGN, level};
 use crate::facts::tags::NONE;
 use crate::facts::{At, Fact, Facts, NEVER};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -29,7 +30,7 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "final committed offsets, and final reads of inputs and outputs",
     not_claimed: "loops that commit an output without saving the position after it, or whose instances nothing keeps apart",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(ExactlyOnce),
 };
 
 /// The inputs of one loop below or above its position, and the outputs made of them.
@@ -44,8 +45,15 @@ struct Account {
     input: Option<Partition>,
 }
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
+struct ExactlyOnce;
+
+impl Watch for ExactlyOnce {
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        find(facts, findings);
+    }
+}
+
+fn find(facts: &Facts<'_>, findings: &mut Findings) {
     let everywhere = (0..facts.history.header.partitions)
         .all(|partition| facts.log(Partition(partition)).last(Isolation::ReadCommitted).is_some());
     for group in &facts.groups {
@@ -54,10 +62,9 @@ fn find(facts: &Facts<'_>) -> Findings {
         };
         if everywhere && is_careful(facts, group) {
             let inputs = &consumer.inputs;
-            find_in(facts, group, inputs, consumer.isolation, &mut findings);
+            find_in(facts, group, inputs, consumer.isolation, findings);
         }
     }
-    findings
 }
 
 /// The loop did its own part.
@@ -96,11 +103,11 @@ fn find_in(facts: &Facts<'_>, group: &Group<'_>, inputs: &[Partition], isolation
             account.input = Some(*input);
         }
     }
-    for (record, send, _) in outputs(facts, group) {
-        let Some(input) = record.from.and_then(|from| facts.place_of(from)) else { continue };
+    for output in outputs(facts, group) {
+        let Some(input) = facts.from(output.record).and_then(|from| facts.place_of(from)) else { continue };
         let Some(account) = accounts.get_mut(&input) else { continue };
-        account.outputs += u32::from(record.copies_committed);
-        account.tried += u32::from(send.txn != NONE);
+        account.outputs += u32::from(output.record.copies_committed);
+        account.tried += u32::from(output.send.txn != NONE);
     }
     for (place, account) in &accounts {
         let Some((told, position)) = account.input.and_then(|input| positions.get(&input)) else { continue };
@@ -113,15 +120,11 @@ fn find_in(facts: &Facts<'_>, group: &Group<'_>, inputs: &[Partition], isolation
     }
 }
 
-/// What the instances of the loop sent.
-fn outputs<'f>(
-    facts: &'f Facts<'_>,
-    group: &'f Group<'_>,
-) -> impl Iterator<Item = (&'f Fact, &'f crate::facts::calls::Sent, Claim)> {
-    let from_loop = |(record, send, _): &(&Fact, &crate::facts::calls::Sent, Claim)| {
-        record.from.is_some() && in_group(facts.parties[usize::from(send.party)].consumer, group)
-    };
-    facts.sent_records().filter(from_loop)
+/// What the instances of the loop made.
+fn outputs<'f>(facts: &'f Facts<'_>, group: &'f Group<'_>) -> impl Iterator<Item = Sight<'f>> {
+    facts.sights().filter(|sight| {
+        sight.record.forwarded && in_group(facts.parties[usize::from(sight.send.party)].consumer, group)
+    })
 }
 
 fn accuse(
@@ -133,19 +136,18 @@ fn accuse(
     position: Offset,
     findings: &mut Findings,
 ) {
-    let made: Vec<_> = outputs(facts, group).filter(|(record, _, _)| record.from == Some(input.tag)).collect();
-    let torn = made.iter().find_map(|(_, send, _)| facts.weaknesses.of_transaction(send.txn));
+    let made = outputs(facts, group).filter(|output| facts.from(output.record) == Some(input.tag));
+    let made: Vec<Sight<'_>> = made.collect();
+    let torn = made.iter().find_map(|output| facts.weaknesses.of_transaction(output.send.txn));
     let source = facts.send_of(input);
     let torn_input = source.and_then(|send| facts.weaknesses.of_transaction(send.txn));
     let late = account.input.and_then(|partition| facts.weaknesses.of_position(group.id, partition));
     findings.accuse(Claim::ExactlyOnce, torn.or(torn_input).or(late), || {
         let mut evidence = vec![told, source.map_or(NEVER, |send| send.asked.at)];
-        for (record, send, _) in &made {
-            evidence.extend([send.asked.at, record.first[1]]);
-            if let Some(txn) = facts.txn_of(send) {
-                evidence.extend([txn.end.at, txn.end.done_by]);
-            }
-            evidence.extend(facts.weaknesses.evidence(send.txn));
+        for output in &made {
+            evidence.extend([output.send.asked.at, output.record.first[1]]);
+            evidence.extend(output.txn.iter().flat_map(|txn| [txn.end.at, txn.end.done_by]));
+            evidence.extend(facts.weaknesses.evidence(output.send.txn));
         }
         let (id, tag, at, count) = (group.id, input.tag, input.at, account.outputs);
         let partition = account.input.unwrap_or(input.partition);

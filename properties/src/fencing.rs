@@ -12,6 +12,7 @@ use onceness_reference::features::Features;
 
 use crate::facts::calls::{Known, Life, TxnFate};
 use crate::facts::{At, Facts, Init, NEVER, claim_of_saving};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -27,17 +28,31 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "calls of a predecessor that begin after its successor was open, and the final read_committed reads",
     not_claimed: "calls that overlap the opening; clients that are not members; transactions with nothing in them",
     needs: |claim, features: Features| claim == Claim::Transactional || features.members,
-    find,
+    watch: || Box::<Fencing>::default(),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    let by_txn = Fences::of_transactional_ids(facts);
-    let by_group = Fences::of_members(facts);
-    check_sends(facts, &by_txn, &mut findings);
-    check_transactions(facts, &by_txn, &mut findings);
-    check_saves(facts, &by_txn, &by_group, &mut findings);
-    findings
+#[derive(Default)]
+struct Fencing {
+    by_txn: Option<Fences>,
+}
+
+impl Watch for Fencing {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        if sight.claim == Claim::Transactional && sight.record.last[1] {
+            let fences = self.by_txn.get_or_insert_with(|| Fences::of_transactional_ids(facts));
+            check_record(facts, fences, sight, findings);
+        }
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        let by_txn = self.by_txn.take().unwrap_or_else(|| Fences::of_transactional_ids(facts));
+        let by_group = Fences::of_members(facts);
+        if by_txn.has_any() {
+            check_sends(facts, &by_txn, findings);
+            check_transactions(facts, &by_txn, findings);
+        }
+        check_saves(facts, &by_txn, &by_group, findings);
+    }
 }
 
 /// By life: when it is known to be superseded, and by the opening of which life.
@@ -46,6 +61,10 @@ struct Fences(Vec<(At, u32)>);
 impl Fences {
     fn of(&self, life: u32) -> (At, u32) {
         self.0.get(life as usize).copied().unwrap_or((NEVER, 0))
+    }
+
+    fn has_any(&self) -> bool {
+        self.0.iter().any(|(fence, _)| *fence != NEVER)
     }
 
     fn of_transactional_ids(facts: &Facts<'_>) -> Self {
@@ -134,21 +153,20 @@ fn check_sends(facts: &Facts<'_>, fences: &Fences, findings: &mut Findings) {
             });
         }
     }
-    for (record, send, claim) in facts.sent_records() {
-        let (fence, by) = fences.of(send.life);
-        if claim != Claim::Transactional || fence == NEVER || !record.last[1] {
-            continue;
-        }
-        let end = facts.txn_of(send).map(|txn| txn.end.at);
-        // What it wrote before counts too, if the commit came after.
-        if send.asked.at > fence || end.is_some_and(|end| end != NEVER && end > fence) {
-            findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
-                let (tag, to, at) = (record.tag, send.partition, record.at);
-                let story = format!("{}, but its {tag} is shown to read_committed in {to} at offset {at}", superseded(facts, send.party, by));
-                let evidence = vec![opened(facts, by), fence, send.asked.at, end.unwrap_or(NEVER), record.first[1]];
-                (evidence, story)
-            });
-        }
+}
+
+/// What it wrote before it was superseded counts too, if the commit came after.
+fn check_record(facts: &Facts<'_>, fences: &Fences, sight: &Sight<'_>, findings: &mut Findings) {
+    let (record, send) = (sight.record, sight.send);
+    let (fence, by) = fences.of(send.life);
+    let end = sight.txn.map_or(NEVER, |txn| txn.end.at);
+    if fence != NEVER && (send.asked.at > fence || (end != NEVER && end > fence)) {
+        findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
+            let (tag, to, at) = (record.tag, send.partition, record.at);
+            let who = superseded(facts, send.party, by);
+            let story = format!("{who}, but its {tag} is shown to read_committed in {to} at offset {at}");
+            (vec![opened(facts, by), fence, send.asked.at, end, record.first[1]], story)
+        });
     }
 }
 

@@ -14,6 +14,7 @@ use onceness_reference::plan::Isolation;
 use crate::facts::calls::{Sent, Transaction, TxnFate};
 use crate::facts::{At, Fact, Facts, NEVER};
 use crate::stable_offsets::name;
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -24,36 +25,38 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "reads at both levels against how and when each transaction ended",
     not_claimed: "when a committed transaction becomes visible, or that it does so everywhere at once",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(Isolated),
 };
 
 const CLAIM: Claim = Claim::Transactional;
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    for (record, send, _) in facts.sent_records() {
-        match facts.txn_of(send) {
+struct Isolated;
+
+impl Watch for Isolated {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send) = (sight.record, sight.send);
+        match sight.txn {
             Some(txn) => {
-                check_dirty(facts, record, send, txn, &mut findings);
-                check_aborted(facts, record, send, txn, &mut findings);
+                check_dirty(facts, record, send, txn, findings);
+                check_aborted(facts, record, send, txn, findings);
+                check_unseen(facts, record, send, txn, findings);
             }
-            None if facts.parties[usize::from(send.party)].txn_id().is_none() => {
-                check_plain(facts, record, send, &mut findings);
-            }
+            None if sight.claim != Claim::Transactional => check_plain(facts, record, send, findings),
             None => {}
         }
-        check_unseen(facts, record, send, &mut findings);
     }
-    for odd in &facts.hidden {
-        findings.accuse(CLAIM, None, || {
-            let (what, partition, offset) = (name(odd.tag), odd.partition, odd.offset);
-            let story = format!(
-                "read_committed shows {what} in {partition} at offset {offset}, which read_uncommitted does not show"
-            );
-            (vec![final_read(facts, odd.partition, 0), final_read(facts, odd.partition, 1)], story)
-        });
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for odd in &facts.hidden {
+            findings.accuse(CLAIM, None, || {
+                let (what, partition, offset) = (name(odd.tag), odd.partition, odd.offset);
+                let story = format!(
+                    "read_committed shows {what} in {partition} at offset {offset}, which read_uncommitted does not show"
+                );
+                (vec![final_read(facts, partition, 0), final_read(facts, partition, 1)], story)
+            });
+        }
     }
-    findings
 }
 
 fn final_read(facts: &Facts<'_>, partition: onceness_reference::ids::Partition, level: usize) -> At {
@@ -91,10 +94,11 @@ fn check_dirty(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction,
 
 /// read_uncommitted shows what was acknowledged, aborted or not.
 fn check_aborted(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
-    let Some(last) = facts.log(send.partition).last(Isolation::ReadUncommitted) else { return };
-    if txn.fate() != TxnFate::NotCommitted || !send.asked.is_done() || last.at < send.asked.done_by {
+    if txn.fate() != TxnFate::NotCommitted || !send.asked.is_done() {
         return;
     }
+    let read = facts.log(send.partition).last(Isolation::ReadUncommitted);
+    let Some(last) = read.filter(|last| last.at > send.asked.done_by) else { return };
     findings.tested(CLAIM);
     if record.copies == 0 {
         findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
@@ -109,8 +113,11 @@ fn check_aborted(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transactio
 
 /// read_committed shows what belongs to no transaction.
 fn check_plain(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Findings) {
+    if record.last != [true, false] {
+        return;
+    }
     let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return };
-    if record.last == [true, false] && record.at < last.end {
+    if record.at < last.end {
         findings.accuse(CLAIM, None, || {
             let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
             let story = format!("{tag} of {client} belongs to no transaction, but read_committed does not show it in {to} at offset {at}");
@@ -120,11 +127,14 @@ fn check_plain(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Fin
 }
 
 /// read_committed goes on showing what it showed once.
-fn check_unseen(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Findings) {
+fn check_unseen(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+    if record.last != [true, false] {
+        return;
+    }
     let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return };
     // What nobody sees in the end is told by `stable-offsets`, what was never to be seen by `check_dirty`.
-    let committed = facts.txn_of(send).is_some_and(|txn| txn.fate() != TxnFate::NotCommitted);
-    if committed && record.first[1] < last.at && record.last == [true, false] && record.at < last.end {
+    let committed = txn.fate() != TxnFate::NotCommitted;
+    if committed && record.first[1] < last.at && record.at < last.end {
         findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
             let (tag, to, at) = (record.tag, send.partition, record.at);
             let who = facts.who(record.first[1]);

@@ -5,7 +5,7 @@
 //! transactions (G0), unknown outcomes that turn out either way, losses of at-most-once and duplicates of at-least-once
 //! producers. The last two are counted, as [`Note`]s.
 //!
-//! Reading order: [`verdict`], `facts`, then any property.
+//! Reading order: [`verdict`], `facts`, `watch`, then any property.
 
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
@@ -15,6 +15,7 @@ pub mod weakness;
 
 mod facts;
 mod findings;
+mod watch;
 
 mod no_loss;
 mod no_duplicate;
@@ -53,8 +54,8 @@ pub struct Property {
     pub not_claimed: &'static str,
     /// What a target must be able to do for a claim to be put to the test at all.
     pub needs: fn(Claim, Features) -> bool,
-    /// Looks for broken promises.
-    pub find: fn(&Facts<'_>) -> Findings,
+    /// How it looks at a history.
+    pub(crate) watch: fn() -> Box<dyn watch::Watch>,
 }
 
 impl Property {
@@ -62,6 +63,14 @@ impl Property {
     pub fn is_supported(&self, claim: Claim, features: Features) -> bool {
         let transactions = matches!(claim, Claim::Transactional | Claim::ExactlyOnce);
         (features.transactions() || !transactions) && (self.needs)(claim, features)
+    }
+
+    /// Looks for broken promises of this property alone.
+    pub fn find(&self, facts: &Facts<'_>) -> Findings {
+        let mut watches = [((self.watch)(), Findings::default())];
+        watch::watch(facts, &mut watches);
+        let [(_, findings)] = watches;
+        findings
     }
 }
 
@@ -105,9 +114,11 @@ pub fn property(name: &str) -> Option<&'static Property> {
 /// Judges a history by every property, for every claim that the property speaks for.
 pub fn judge(history: &History) -> Vec<Judgement> {
     let facts = Facts::of(history);
+    let watches = PROPERTIES.iter().map(|property| ((property.watch)(), Findings::default()));
+    let mut watches: Vec<_> = watches.collect();
+    watch::watch(&facts, &mut watches);
     let mut judgements = Vec::new();
-    for property in PROPERTIES {
-        let findings = (property.find)(&facts);
+    for (property, (_, findings)) in PROPERTIES.iter().zip(&watches) {
         judgements.extend(property.claims.iter().map(|claim| Judgement {
             property,
             claim: *claim,

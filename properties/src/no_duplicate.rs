@@ -13,6 +13,7 @@ use onceness_reference::features::Features;
 use onceness_reference::plan::Isolation;
 
 use crate::facts::Facts;
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -23,25 +24,29 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "all reads: one record at two offsets of its partition",
     not_claimed: "records sent at least once; at-most-once records that the network itself repeated",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::<NoDuplicate>::default(),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    let mut losses = 0;
-    for (record, send, claim) in facts.sent_records() {
-        let read = facts.log(send.partition).last(Isolation::ReadUncommitted).is_some();
-        if claim == Claim::AtMostOnce && record.copies == 0 {
-            losses += u64::from(read);
+#[derive(Default)]
+struct NoDuplicate {
+    losses: u64,
+}
+
+impl Watch for NoDuplicate {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send, claim) = (sight.record, sight.send, sight.claim);
+        if record.copies == 0 {
+            let read = facts.log(send.partition).last(Isolation::ReadUncommitted).is_some();
+            self.losses += u64::from(claim == Claim::AtMostOnce && read);
+            return;
         }
         let repeated = claim == Claim::AtMostOnce && send.asked.answers > 1;
-        if claim == Claim::AtLeastOnce || repeated || record.copies == 0 {
-            continue;
+        if claim == Claim::AtLeastOnce || repeated {
+            return;
         }
         findings.tested(claim);
         if record.copies > 1 {
-            let weakness = facts.weaknesses.of_transaction(send.txn);
-            findings.accuse(claim, weakness, || {
+            findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
                 let copies = facts.copies(record);
                 let offsets: Vec<String> = copies.iter().map(|(offset, _)| offset.to_string()).collect();
                 let mut evidence: Vec<_> = copies.iter().map(|(_, at)| *at).collect();
@@ -52,6 +57,8 @@ fn find(facts: &Facts<'_>) -> Findings {
             });
         }
     }
-    findings.note(Claim::AtMostOnce, "losses", losses);
-    findings
+
+    fn rest(&mut self, _: &Facts<'_>, findings: &mut Findings) {
+        findings.note(Claim::AtMostOnce, "losses", self.losses);
+    }
 }

@@ -15,6 +15,7 @@ use onceness_reference::plan::Isolation;
 
 use crate::facts::calls::{Sent, TxnFate};
 use crate::facts::{Fact, Facts, NEVER, Skipped};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -25,36 +26,42 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "acknowledgements of sends against the final reads; polls that moved on against the final reads",
     not_claimed: "records sent at most once or never acknowledged; records of transactions that were not committed",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::<NoLoss>::default(),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    let mut duplicates = 0;
-    for (record, send, claim) in facts.sent_records() {
+#[derive(Default)]
+struct NoLoss {
+    duplicates: u64,
+}
+
+impl Watch for NoLoss {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send, claim) = (sight.record, sight.send, sight.claim);
         if claim == Claim::AtLeastOnce {
-            duplicates += u64::from(record.copies.saturating_sub(1));
+            self.duplicates += u64::from(record.copies.saturating_sub(1));
         }
-        let Some(last) = facts.log(send.partition).last(Isolation::ReadUncommitted) else { continue };
-        let aborted = facts.txn_of(send).is_some_and(|txn| txn.fate() == TxnFate::NotCommitted);
-        if claim == Claim::AtMostOnce || !send.asked.is_done() || aborted || last.at < send.asked.done_by {
-            continue;
+        let aborted = sight.txn.is_some_and(|txn| txn.fate() == TxnFate::NotCommitted);
+        if claim == Claim::AtMostOnce || !send.asked.is_done() || aborted {
+            return;
         }
+        let read = facts.log(send.partition).last(Isolation::ReadUncommitted);
+        let Some(last) = read.filter(|last| last.at > send.asked.done_by) else { return };
         findings.tested(claim);
         // What was seen and is gone is told by `stable-offsets`; what only read_committed shows, by `isolation`.
         if record.copies == 0 {
-            let weakness = facts.weaknesses.of_transaction(send.txn);
-            findings.accuse(claim, weakness, || {
+            findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
                 let evidence = vec![send.asked.at, send.asked.done_by, last.at];
                 (evidence, story(facts, record, send))
             });
         }
     }
-    for skip in &facts.skips {
-        accuse_skip(facts, skip, &mut findings);
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for skip in &facts.skips {
+            accuse_skip(facts, skip, findings);
+        }
+        findings.note(Claim::AtLeastOnce, "duplicates", self.duplicates);
     }
-    findings.note(Claim::AtLeastOnce, "duplicates", duplicates);
-    findings
 }
 
 fn story(facts: &Facts<'_>, record: &Fact, send: &Sent) -> String {

@@ -12,6 +12,7 @@ use onceness_reference::ids::Tag;
 use crate::facts::log::FOREIGN;
 use crate::facts::{At, Facts, Odd};
 use crate::stable_offsets::name;
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -27,21 +28,22 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "every read: foreign bytes, records never sent, sent elsewhere, refused, or sent later",
     not_claimed: "that a refusal was right; records whose outcome is unknown",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(NoPhantom),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    for (record, send, claim) in facts.sent_records() {
+struct NoPhantom;
+
+impl Watch for NoPhantom {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send, claim) = (sight.record, sight.send, sight.claim);
         let refused = send.asked.is_refused();
         if record.copies == 0 && !refused {
-            continue;
+            return;
         }
         findings.tested(claim);
         let early = record.first_seen() < send.asked.at;
         if record.copies > 0 && (refused || early) {
-            let weakness = facts.weaknesses.of_transaction(send.txn);
-            findings.accuse(claim, weakness, || {
+            findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
                 let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
                 let why = if early { "was not yet sent" } else { "was refused" };
                 let story = format!("{tag} of {client} {why}, but is read in {to} at offset {at}");
@@ -49,15 +51,17 @@ fn find(facts: &Facts<'_>) -> Findings {
             });
         }
     }
-    for odd in &facts.strangers {
-        accuse(facts, odd, &mut findings);
-    }
-    for odd in &facts.conflicts {
-        if odd.tag == FOREIGN || facts.find(Tag(odd.tag)).is_none_or(|record| facts.send_of(record).is_none()) {
-            accuse(facts, odd, &mut findings);
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for odd in &facts.strangers {
+            accuse(facts, odd, findings);
+        }
+        for odd in &facts.conflicts {
+            if odd.tag == FOREIGN || facts.find(Tag(odd.tag)).is_none_or(|record| facts.send_of(record).is_none()) {
+                accuse(facts, odd, findings);
+            }
         }
     }
-    findings
 }
 
 fn accuse(facts: &Facts<'_>, odd: &Odd, findings: &mut Findings) {

@@ -10,12 +10,13 @@
 //! befell either and nothing was resent.
 
 use onceness_reference::features::Features;
-use onceness_reference::ids::Tag;
+use onceness_reference::ids::{Partition, Tag};
 
 use crate::facts::calls::Sent;
-use crate::facts::log::{FOREIGN, Log};
+use crate::facts::log::FOREIGN;
 use crate::facts::tags::NONE;
 use crate::facts::{At, Fact, Facts, NEVER, Odd};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -31,80 +32,92 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "sends and all reads, by producer session and partition",
     not_claimed: "order between producers, sessions or partitions; of producers without sequence numbers, order among sends that overlap and were resent",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::<Order>::default(),
 };
 
-/// How far the log of a partition has come with one producer session.
+/// How far the log of a partition has come with one producer session. Places are of records, [`NONE`] before the first.
 #[derive(Clone, Copy)]
 struct Cursor {
-    partition: u16,
-    /// The record that was sent last, of those so far.
-    latest: (At, u32),
+    partition: Partition,
+    /// Of the records so far the one that was sent last, and when.
     record: u32,
+    sent: (At, u32),
     /// The same, of those that nothing befell.
-    undisturbed: (At, u32),
-    undisturbed_record: u32,
+    undisturbed: u32,
+    undisturbed_sent: (At, u32),
 }
 
-const START: Cursor = Cursor {
-    partition: u16::MAX,
-    latest: (0, 0),
-    record: NONE,
-    undisturbed: (0, 0),
-    undisturbed_record: NONE,
-};
-
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    let mut cursors = vec![START; facts.lives.len()];
-    for (partition, log) in facts.logs.iter().enumerate() {
-        find_in(facts, partition as u16, log, &mut cursors, &mut findings);
+impl Cursor {
+    fn at_start(partition: Partition) -> Self {
+        Cursor {
+            partition,
+            record: NONE,
+            sent: (0, 0),
+            undisturbed: NONE,
+            undisturbed_sent: (0, 0),
+        }
     }
-    for odd in &facts.disorders {
-        accuse_reader(facts, odd, &mut findings);
-    }
-    findings
 }
 
-fn find_in(facts: &Facts<'_>, partition: u16, log: &Log, cursors: &mut [Cursor], findings: &mut Findings) {
-    for (offset, slot) in log.slots() {
-        let Some(place) = facts.place_of(Tag(slot.tag)).filter(|_| slot.tag != FOREIGN) else { continue };
-        let record = &facts.records[place as usize];
-        let Some(send) = facts.send_of(record) else { continue };
-        let first = record.at == offset && u16::from(send.partition.0) == partition && !record.ambiguous;
-        let (true, Some(claim)) = (first, facts.claim_of(send)) else { continue };
-        let cursor = &mut cursors[send.life as usize];
-        if cursor.partition != partition {
-            *cursor = Cursor { partition, ..START };
+/// By life.
+#[derive(Default)]
+struct Order {
+    cursors: Vec<Cursor>,
+}
+
+impl Watch for Order {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send, claim) = (sight.record, sight.send, sight.claim);
+        if record.copies == 0 {
+            return;
+        }
+        let life = send.life as usize;
+        if life >= self.cursors.len() {
+            self.cursors.resize(facts.lives.len().max(life + 1), Cursor::at_start(send.partition));
+        }
+        let cursor = &mut self.cursors[life];
+        if cursor.partition != send.partition {
+            *cursor = Cursor::at_start(send.partition);
         }
         let sent = (send.asked.at, record.place);
+        let undisturbed = is_undisturbed(claim, send);
         if cursor.record != NONE {
             findings.tested(claim);
-            if let Some(later) = later_and_yet_before(claim, cursor, sent, send) {
+            if sent < cursor.sent && let Some(later) = later_and_yet_before(claim, cursor, sent, send, undisturbed) {
                 accuse(facts, claim, record, &facts.records[later as usize], findings);
             }
         }
-        if cursor.record == NONE || sent > cursor.latest {
-            (cursor.latest, cursor.record) = (sent, place);
+        if cursor.record == NONE || sent > cursor.sent {
+            (cursor.sent, cursor.record) = (sent, sight.place);
         }
-        let undisturbed = is_undisturbed(claim, send);
-        if undisturbed && (cursor.undisturbed_record == NONE || sent > cursor.undisturbed) {
-            (cursor.undisturbed, cursor.undisturbed_record) = (sent, place);
+        if undisturbed && (cursor.undisturbed == NONE || sent > cursor.undisturbed_sent) {
+            (cursor.undisturbed_sent, cursor.undisturbed) = (sent, sight.place);
+        }
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for odd in &facts.disorders {
+            accuse_reader(facts, odd, findings);
         }
     }
 }
 
 /// A record before it in the log that had to come after it.
-fn later_and_yet_before(claim: Claim, cursor: &Cursor, sent: (At, u32), send: &Sent) -> Option<u32> {
+fn later_and_yet_before(
+    claim: Claim,
+    cursor: &Cursor,
+    sent: (At, u32),
+    send: &Sent,
+    undisturbed: bool,
+) -> Option<u32> {
     let sequenced = matches!(claim, Claim::Idempotent | Claim::Transactional);
-    let same_batch = cursor.latest.0 == sent.0;
+    let same_batch = cursor.sent.0 == sent.0;
     // Of a send without acknowledgement an answer says no more than that it left.
-    let acked_before = claim != Claim::AtMostOnce && send.asked.done_by < cursor.latest.0;
-    if cursor.latest > sent && (sequenced || same_batch || acked_before) {
+    let acked_before = claim != Claim::AtMostOnce && send.asked.done_by < cursor.sent.0;
+    if sequenced || same_batch || acked_before {
         return Some(cursor.record);
     }
-    let both = is_undisturbed(claim, send) && cursor.undisturbed_record != NONE;
-    (both && cursor.undisturbed > sent).then_some(cursor.undisturbed_record)
+    (undisturbed && cursor.undisturbed != NONE && cursor.undisturbed_sent > sent).then_some(cursor.undisturbed)
 }
 
 /// Nothing befell it, as far as can be told: without acknowledgement nothing ever tells more.

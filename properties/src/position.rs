@@ -14,6 +14,7 @@ use onceness_reference::ids::{GroupId, Offset};
 use crate::facts::calls::TxnFate;
 use crate::facts::positions::Mismatch;
 use crate::facts::{Facts, claim_of_saving};
+use crate::watch::Watch;
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -24,11 +25,18 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "positions told by openings, rewinds and the epilogue against all saves of the group",
     not_claimed: "which of several saves wins that overlap or whose outcome is unknown",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(Position),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
+struct Position;
+
+impl Watch for Position {
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        find(facts, findings);
+    }
+}
+
+fn find(facts: &Facts<'_>, findings: &mut Findings) {
     for ((group, _), register) in &facts.registers {
         if let Some(claim) = claim_of(facts, *group) {
             register.told.iter().for_each(|_| findings.tested(claim));
@@ -36,10 +44,9 @@ fn find(facts: &Facts<'_>) -> Findings {
     }
     for mismatch in &facts.mismatches {
         if let Some(claim) = claim_of(facts, mismatch.group) {
-            accuse(facts, mismatch, claim, &mut findings);
+            accuse(facts, mismatch, claim, findings);
         }
     }
-    findings
 }
 
 fn claim_of(facts: &Facts<'_>, group: GroupId) -> Option<Claim> {

@@ -13,6 +13,7 @@ use onceness_reference::ids::Partition;
 use onceness_reference::plan::Isolation;
 
 use crate::facts::Facts;
+use crate::watch::Watch;
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -23,11 +24,18 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "the epilogue: what did not go on in time, and last stable offsets below the high watermark",
     not_claimed: "how long anything takes while there are faults",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(Progress),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
+struct Progress;
+
+impl Watch for Progress {
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        find(facts, findings);
+    }
+}
+
+fn find(facts: &Facts<'_>, findings: &mut Findings) {
     let claims = facts.claims_present();
     for at in &facts.stuck {
         for claim in &claims {
@@ -53,5 +61,4 @@ fn find(facts: &Facts<'_>) -> Findings {
             });
         }
     }
-    findings
 }

@@ -14,6 +14,7 @@ use onceness_reference::history::{Event, Outcome, Reply};
 
 use crate::facts::calls::{Sent, Transaction};
 use crate::facts::{At, Facts, NEVER};
+use crate::watch::Watch;
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -24,7 +25,7 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "the answers to the copies of one request: after one that says it was done, another",
     not_claimed: "any but the last batch across a restart; after the epoch was raised or the end of the transaction called; refusals that only ask to try again",
     needs: |_, features: Features| features.fates,
-    find,
+    watch: || Box::new(Resend),
 };
 
 /// Batches that a broker remembers of a producer and partition.
@@ -43,8 +44,15 @@ const FOR_GOOD: [Code; 9] = [
     Code::TRANSACTION_ABORTABLE,
 ];
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
+struct Resend;
+
+impl Watch for Resend {
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        find(facts, findings);
+    }
+}
+
+fn find(facts: &Facts<'_>, findings: &mut Findings) {
     let mut answers = facts.answers.clone();
     answers.sort_unstable();
     for copies in answers.chunk_by(|a, b| a.0 == b.0) {
@@ -53,14 +61,13 @@ fn find(facts: &Facts<'_>) -> Findings {
         if let Some(send) = facts.send_at(call) {
             told.extend(returned(facts, send.asked.returned));
             told.sort_unstable();
-            check_send(facts, send, &told, &mut findings);
+            check_send(facts, send, &told, findings);
         } else if let Some(place) = facts.ended_by(call) {
             told.extend(returned(facts, facts.transactions[place].end.returned));
             told.sort_unstable();
-            check_end(facts, place, &told, &mut findings);
+            check_end(facts, place, &told, findings);
         }
     }
-    findings
 }
 
 /// What the client learned may be the answer to a copy that is not told of otherwise.

@@ -15,6 +15,7 @@ use onceness_reference::plan::Isolation;
 use crate::facts::calls::Sent;
 use crate::facts::log::FOREIGN;
 use crate::facts::{At, Fact, Facts, NEVER, Odd};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -30,39 +31,40 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "reads against each other, acknowledged offsets against each other and against reads",
     not_claimed: "offsets that nobody was told; that offsets have no gaps",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::new(StableOffsets),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    for (record, send, claim) in facts.sent_records() {
-        let last = facts.log(send.partition).last(Isolation::ReadUncommitted);
+struct StableOffsets;
+
+impl Watch for StableOffsets {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send, claim) = (sight.record, sight.send, sight.claim);
         // Twice told: acknowledged and read, or read by a poll and in the end.
         let acked = send.base >= 0 && record.copies > 0;
-        if acked || last.is_some_and(|last| record.first_seen() < last.at) {
+        let last = || facts.log(send.partition).last(Isolation::ReadUncommitted);
+        if acked || last().is_some_and(|last| record.first_seen() < last.at) {
             findings.tested(claim);
         }
-        if acked {
-            compare_with_ack(facts, record, send, claim, &mut findings);
+        if acked && record.at != send.base + Offset::from(record.place) {
+            compare_with_ack(facts, record, send, claim, findings);
         }
     }
-    for (call, answer) in &facts.answers {
-        compare_answer(facts, *call, *answer, &mut findings);
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for (call, answer) in &facts.answers {
+            compare_answer(facts, *call, *answer, findings);
+        }
+        for odd in &facts.conflicts {
+            accuse_conflict(facts, odd, findings);
+        }
+        for odd in &facts.gone {
+            accuse_gone(facts, odd, findings);
+        }
     }
-    for odd in &facts.conflicts {
-        accuse_conflict(facts, odd, &mut findings);
-    }
-    for odd in &facts.gone {
-        accuse_gone(facts, odd, &mut findings);
-    }
-    findings
 }
 
 fn compare_with_ack(facts: &Facts<'_>, record: &Fact, send: &Sent, claim: Claim, findings: &mut Findings) {
     let offset = send.base + Offset::from(record.place);
-    if record.at == offset {
-        return;
-    }
     let there = facts.log(send.partition).get(offset);
     if there.is_some_and(|slot| slot.tag == record.tag.0) {
         return;
@@ -71,7 +73,7 @@ fn compare_with_ack(facts: &Facts<'_>, record: &Fact, send: &Sent, claim: Claim,
         let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
         let there = there.map_or(NEVER, |slot| slot.first_seen());
         let story = format!("{tag} of {client} was acknowledged in {to} at offset {offset}, but is read at offset {at}");
-        (vec![send.asked.at, send.base_told, record.first_seen(), there], story)
+        (vec![send.asked.at, facts.base_told(send), record.first_seen(), there], story)
     });
 }
 
@@ -89,7 +91,7 @@ fn compare_answer(facts: &Facts<'_>, call: At, answer: At, findings: &mut Findin
     if matches!(claim, Claim::Idempotent | Claim::Transactional) {
         findings.accuse(claim, weakness, || {
             let story = format!("one batch of {client} was acknowledged in {to} at offset {told} and at offset {base}");
-            (vec![call, send.base_told, answer], story)
+            (vec![call, facts.base_told(send), answer], story)
         });
         return;
     }

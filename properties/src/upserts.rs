@@ -12,13 +12,13 @@
 //! Not claimed: which of several overlapping upserts is last; groups whose instances overlap; upserts sent at most once.
 
 use onceness_reference::features::Features;
-use onceness_reference::ids::{Partition, Tag};
+use onceness_reference::ids::Key;
 use onceness_reference::plan::{Isolation, Saving};
 
 use crate::facts::calls::{Group, Sent, TxnFate};
-use crate::facts::log::{FOREIGN, level};
 use crate::facts::tags::NONE;
-use crate::facts::{Facts, NEVER};
+use crate::facts::{Fact, Facts, NEVER};
+use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -29,107 +29,116 @@ pub(crate) const PROPERTY: Property = Property {
     witness: "the last record of each key in the final reads against acknowledged upserts; the record of each key that a group processed last",
     not_claimed: "which of several overlapping upserts is last; groups whose instances overlap; upserts sent at most once",
     needs: |_, _: Features| true,
-    find,
+    watch: || Box::<Upserts>::default(),
 };
 
-fn find(facts: &Facts<'_>) -> Findings {
-    let mut findings = Findings::default();
-    let accepted = Accepted::of(facts);
-    for partition in 0..=u8::MAX {
-        for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
-            find_in(facts, &accepted, Partition(partition), isolation, &mut findings);
-        }
-    }
-    for group in &facts.groups {
-        let after = group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
-        if after && facts.lives_apart(group) {
-            find_in_view(facts, group, &mut findings);
-        }
-    }
-    findings
+/// By isolation level, partition and key.
+#[derive(Default)]
+struct Upserts {
+    keys: [Vec<Upsert>; 2],
 }
 
-/// The upsert of each partition and key that was called last, of those that were accepted: not transactional, and committed.
-struct Accepted([Vec<u32>; 2]);
-
-impl Accepted {
-    fn of(facts: &Facts<'_>) -> Self {
-        let mut accepted = Accepted([Vec::new(), Vec::new()]);
-        for (place, record) in facts.records.iter().enumerate() {
-            let Some(send) = facts.send_of(record).filter(|_| !record.ambiguous) else { continue };
-            let level = match (facts.claim_of(send), facts.txn_of(send)) {
-                (Some(Claim::AtLeastOnce | Claim::Idempotent), _) => 0,
-                (Some(Claim::Transactional), Some(txn)) if txn.fate() == TxnFate::Committed => 1,
-                _ => continue,
-            };
-            if !send.asked.is_done() {
-                continue;
-            }
-            let key = usize::from(send.partition.0) << 8 | usize::from(record.key);
-            let table = &mut accepted.0[level];
-            if key >= table.len() {
-                table.resize((usize::from(send.partition.0) + 1) << 8, NONE);
-            }
-            let before = facts.records.get(table[key] as usize);
-            let before = before.and_then(|before| Some((facts.send_of(before)?.asked.at, before.place)));
-            if before.is_none_or(|before| before < (send.asked.at, record.place)) {
-                table[key] = place as u32;
-            }
-        }
-        accepted
-    }
+/// What became of one key: places of records, [`NONE`] if there is none.
+#[derive(Clone, Copy)]
+struct Upsert {
+    /// The one that was called last, of those that were accepted.
+    accepted: u32,
+    /// The one that stands last in the log.
+    last: u32,
 }
 
-fn find_in(
-    facts: &Facts<'_>,
-    accepted: &Accepted,
-    partition: Partition,
-    isolation: Isolation,
-    findings: &mut Findings,
-) {
-    let level = level(isolation);
-    let first = usize::from(partition.0) << 8;
-    let (Some(read), Some(table)) = (facts.log(partition).last(isolation), accepted.0[level].get(first..first + 256))
-    else {
-        return;
-    };
-    let mut last = [NONE; 256];
-    for (_, slot) in facts.log(partition).slots().filter(|(_, slot)| slot.last[level] && slot.tag != FOREIGN) {
-        if let Some(place) = facts.place_of(Tag(slot.tag)) {
-            last[usize::from(facts.records[place as usize].key)] = place;
+impl Watch for Upserts {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, _: &mut Findings) {
+        let record = sight.record;
+        if record.copies == 0 {
+            return;
         }
-    }
-    for (upsert, last) in table.iter().zip(last) {
-        let (Some(upsert), Some(last)) = (facts.records.get(*upsert as usize), facts.records.get(last as usize)) else {
-            continue;
+        let accepting = match (sight.claim, sight.txn) {
+            (Claim::AtLeastOnce | Claim::Idempotent, _) => Some(0),
+            (Claim::Transactional, Some(txn)) if txn.fate() == TxnFate::Committed => Some(1),
+            _ => None,
         };
-        let (Some(send), Some(stale)) = (facts.send_of(upsert), facts.send_of(last)) else { continue };
-        let Some(claim) = facts.claim_of(send) else { continue };
-        findings.tested(claim);
-        if is_stale(facts, stale, send) {
-            let weakness = (facts.weaknesses.of_transaction(send.txn)).or(facts.weaknesses.of_transaction(stale.txn));
-            findings.accuse(claim, weakness, || {
-                let key = onceness_reference::ids::Key(upsert.key);
-                let client = facts.client(send.party);
-                let story = format!(
-                    "{key} in {partition} ends with {} at offset {}, though {} of {client} was sent later and accepted",
-                    last.tag, last.at, upsert.tag
-                );
-                (vec![stale.asked.at, stale.asked.end(), send.asked.at, send.asked.done_by, read.at], story)
-            });
+        for level in 0..2 {
+            let accepted = accepting == Some(level) && sight.send.asked.is_done();
+            if record.last[level] || accepted {
+                let upsert = upsert(&mut self.keys[level], record);
+                if record.last[level] && is_above(facts, upsert.last, record) {
+                    upsert.last = sight.place;
+                }
+                if accepted && is_after(facts, upsert.accepted, sight) {
+                    upsert.accepted = sight.place;
+                }
+            }
         }
     }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for (keys, isolation) in self.keys.iter().zip([Isolation::ReadUncommitted, Isolation::ReadCommitted]) {
+            keys.iter().for_each(|upsert| check_log(facts, upsert, isolation, findings));
+        }
+        for group in &facts.groups {
+            let after = group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
+            if after && facts.lives_apart(group) {
+                check_view(facts, group, findings);
+            }
+        }
+    }
+}
+
+fn upsert<'k>(keys: &'k mut Vec<Upsert>, record: &Fact) -> &'k mut Upsert {
+    let partition = usize::from(record.partition.0);
+    let place = partition << 8 | usize::from(record.key);
+    if place >= keys.len() {
+        let none = Upsert {
+            accepted: NONE,
+            last: NONE,
+        };
+        keys.resize((partition + 1) << 8, none);
+    }
+    &mut keys[place]
+}
+
+fn is_above(facts: &Facts<'_>, other: u32, record: &Fact) -> bool {
+    let top = |record: &Fact| record.at.saturating_add(i64::from(record.span));
+    facts.records.get(other as usize).is_none_or(|other| top(other) < top(record))
+}
+
+fn is_after(facts: &Facts<'_>, other: u32, sight: &Sight<'_>) -> bool {
+    let sent = |record: &Fact| facts.send_of(record).map(|send| (send.asked.at, record.place));
+    let before = facts.records.get(other as usize).and_then(sent);
+    before.is_none_or(|before| before < (sight.send.asked.at, sight.record.place))
+}
+
+fn check_log(facts: &Facts<'_>, upsert: &Upsert, isolation: Isolation, findings: &mut Findings) {
+    let (Some(accepted), Some(last)) = (facts.sight(upsert.accepted), facts.sight(upsert.last)) else { return };
+    findings.tested(accepted.claim);
+    if !is_stale(&last, accepted.send) {
+        return;
+    }
+    let weaknesses = &facts.weaknesses;
+    let weakness = weaknesses.of_transaction(accepted.send.txn).or(weaknesses.of_transaction(last.send.txn));
+    findings.accuse(accepted.claim, weakness, || {
+        let (stale, send) = (last.send.asked, accepted.send.asked);
+        let key = Key(last.record.key);
+        let (client, to) = (facts.client(accepted.send.party), last.send.partition);
+        let at = last.record.at + i64::from(last.record.span);
+        let story = format!(
+            "{key} in {to} ends with {} at offset {at}, though {} of {client} was sent later and accepted",
+            last.record.tag, accepted.record.tag
+        );
+        let read = facts.log(to).last(isolation).map_or(NEVER, |last| last.at);
+        (vec![stale.at, stale.end(), send.at, send.done_by, read], story)
+    });
 }
 
 /// The one at the end of the log was done with before the accepted one was sent.
-fn is_stale(facts: &Facts<'_>, last: &Sent, accepted: &Sent) -> bool {
+fn is_stale(last: &Sight<'_>, accepted: &Sent) -> bool {
     // Nothing tells when a send without acknowledgement is done with.
-    let told = facts.claim_of(last) != Some(Claim::AtMostOnce);
-    told && last.asked.at != accepted.asked.at && last.asked.end() < accepted.asked.at
+    last.claim != Claim::AtMostOnce && last.send.asked.end() < accepted.asked.at
 }
 
 /// By partition and key, the record that was processed last is the furthest one.
-fn find_in_view(facts: &Facts<'_>, group: &Group<'_>, findings: &mut Findings) {
+fn check_view(facts: &Facts<'_>, group: &Group<'_>, findings: &mut Findings) {
     for (view, (last, furthest)) in group.view.iter().enumerate() {
         let (reached, reached_once) = group.reached[view >> 8];
         let (Some(last), Some(furthest)) = (facts.records.get(*last as usize), facts.records.get(*furthest as usize))
@@ -142,7 +151,7 @@ fn find_in_view(facts: &Facts<'_>, group: &Group<'_>, findings: &mut Findings) {
         findings.tested(Claim::AtLeastOnce);
         if last.at < furthest.at {
             findings.accuse(Claim::AtLeastOnce, None, || {
-                let key = onceness_reference::ids::Key(last.key);
+                let key = Key(last.key);
                 let sent = |record| facts.send_of(record).map_or(NEVER, |send| send.asked.at);
                 let story = format!(
                     "{} processed {} of {key} at offset {} after {} at offset {}, and came to the end",

@@ -166,8 +166,6 @@ pub(crate) struct Sent {
     pub(crate) txn: u32,
     /// The acknowledged offset of the first record, as the client or else the rig learned it; -1 if neither did.
     pub(crate) base: Offset,
-    /// Who told it.
-    pub(crate) base_told: At,
     /// The place of its first record.
     pub(crate) first: u32,
 }

@@ -17,6 +17,7 @@ pub(crate) mod positions;
 pub(crate) mod tags;
 
 use crate::verdict::Claim;
+use crate::watch::Sight;
 use crate::weakness::Weaknesses;
 use calls::{Asked, Group, Life, Party, Register, Saved, Sent, Told, Transaction};
 use log::{EMPTY, FOREIGN, Log, level};
@@ -32,28 +33,31 @@ pub(crate) const NEVER: At = u32::MAX;
 /// Odd sights of a kind that are kept. There are never more violations told than this of one property.
 const ODD_MAX: usize = 64;
 
-/// A record: what was sent and where it was seen.
+/// A record: what was sent and where it was seen. There are many, so it is kept small.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fact {
     pub(crate) tag: Tag,
     /// The send that it belongs to, and its place there. [`NONE`]: never sent.
     pub(crate) send: u32,
     pub(crate) place: u32,
-    /// The tag of the input that it was made from.
-    pub(crate) from: Option<Tag>,
-    pub(crate) key: u8,
-    /// Sent by two calls, so it identifies nothing.
-    pub(crate) ambiguous: bool,
-    /// Whether the final read shows it, at each isolation level.
-    pub(crate) last: [bool; 2],
-    /// The partition where it was seen, and its first offset there; -1 if it was not seen.
-    pub(crate) partition: Partition,
+    /// From its first offset to its last one.
+    pub(crate) span: u32,
+    /// The first offset where it was seen; -1 if it was not.
     pub(crate) at: Offset,
-    /// At how many offsets it was seen, and how many of these the final read_committed read shows.
-    pub(crate) copies: u16,
-    pub(crate) copies_committed: u16,
     /// Who saw it first, at each isolation level.
     pub(crate) first: [At; 2],
+    /// The partition where it was seen.
+    pub(crate) partition: Partition,
+    pub(crate) key: u8,
+    /// At how many offsets it was seen, and how many of these the final read_committed read shows.
+    pub(crate) copies: u8,
+    pub(crate) copies_committed: u8,
+    /// Whether the final read shows it, at each isolation level.
+    pub(crate) last: [bool; 2],
+    /// Made from an input.
+    pub(crate) forwarded: bool,
+    /// Sent by two calls, so it identifies nothing.
+    pub(crate) ambiguous: bool,
 }
 
 /// Something at an offset that should not be there.
@@ -225,7 +229,9 @@ impl<'h> Facts<'h> {
         }
     }
 
+    /// Takes the last read of each partition and level, so that records come to be listed as they are in the log.
     fn take_final_reads(&mut self) {
+        let mut reads = BTreeMap::new();
         for (at, event) in self.history.events.iter().enumerate().rev() {
             match event {
                 Event::Healed => break,
@@ -236,14 +242,18 @@ impl<'h> Facts<'h> {
                     last_stable,
                     records,
                 } => {
-                    let log = &mut self.logs[usize::from(partition.0)];
-                    if log.last(*isolation).is_none() {
-                        log.set_final(*isolation, at as At, *high_watermark, *last_stable, records);
-                        self.take_final_read(at as At, *partition, *isolation, records);
-                    }
+                    let read = (at as At, *isolation, *high_watermark, *last_stable, records);
+                    reads.entry((*partition, level(*isolation))).or_insert(read);
                 }
                 _ => {}
             }
+        }
+        let most = |level| reads.iter().filter(move |((_, of), _)| *of == level).map(|(_, read)| read.4.len()).sum();
+        self.records.reserve(usize::max(most(0), most(1)));
+        for ((partition, _), (at, isolation, high_watermark, last_stable, records)) in reads {
+            let log = &mut self.logs[usize::from(partition.0)];
+            log.set_final(isolation, at, high_watermark, last_stable, records);
+            self.take_final_read(at, partition, isolation, records);
         }
         for log in &mut self.logs {
             log.count_finals();
@@ -297,15 +307,16 @@ impl<'h> Facts<'h> {
                 tag,
                 send: NONE,
                 place: 0,
-                from: None,
-                key: 0,
-                ambiguous: false,
-                last: [false; 2],
-                partition: Partition(0),
+                span: 0,
                 at: -1,
+                first: [NEVER; 2],
+                partition: Partition(0),
+                key: 0,
                 copies: 0,
                 copies_committed: 0,
-                first: [NEVER; 2],
+                last: [false; 2],
+                forwarded: false,
+                ambiguous: false,
             });
         }
         place
@@ -447,7 +458,7 @@ impl<'h> Facts<'h> {
             }
             fact.send = send;
             fact.place = place as u32;
-            fact.from = record.from;
+            fact.forwarded = record.from.is_some();
             fact.key = record.key.0;
         }
         self.sends.push(Sent {
@@ -457,7 +468,6 @@ impl<'h> Facts<'h> {
             life,
             txn,
             base: -1,
-            base_told: NEVER,
             first,
         });
     }
@@ -545,7 +555,7 @@ impl<'h> Facts<'h> {
                 let Some(send) = self.sends.get_mut(place) else { return };
                 send.asked.returns(at, outcome);
                 if let Outcome::Done(Reply::Appended { base: Some(base) }) = outcome {
-                    (send.base, send.base_told) = (*base, at);
+                    send.base = *base;
                 }
             }
             Call::Commit | Call::Abort | Call::Close => {
@@ -622,7 +632,7 @@ impl<'h> Facts<'h> {
                 if let Outcome::Done(Reply::Appended { base: Some(base) }) = outcome {
                     let again = send.base == *base;
                     if send.base < 0 {
-                        (send.base, send.base_told) = (*base, at);
+                        send.base = *base;
                     }
                     if let (Some(into), false) = (late, again) {
                         self.weaknesses.late_request(at, into);
@@ -930,12 +940,67 @@ impl<'h> Facts<'h> {
         &self.logs[usize::from(partition.0)]
     }
 
-    /// The records that were sent, each with its send and claim. Those whose identity is in doubt are left out.
-    pub(crate) fn sent_records(&self) -> impl Iterator<Item = (&Fact, &Sent, Claim)> {
-        self.records.iter().filter(|record| !record.ambiguous).filter_map(|record| {
-            let send = self.send_of(record)?;
-            Some((record, send, self.claim_of(send)?))
+    /// A record with what belongs to it, if it was sent and its identity is not in doubt.
+    #[inline]
+    pub(crate) fn sight(&self, place: u32) -> Option<Sight<'_>> {
+        let record = self.records.get(place as usize).filter(|record| !record.ambiguous)?;
+        let send = self.send_of(record)?;
+        Some(Sight {
+            place,
+            record,
+            send,
+            txn: self.txn_of(send),
+            claim: self.claim_of(send)?,
         })
+    }
+
+    /// All records that were sent: see [`crate::watch::Watch::record`] for their order.
+    pub(crate) fn for_each_sent(&self, mut see: impl FnMut(&Sight<'_>)) {
+        let order = |record: &Fact| (record.at < 0, record.partition, record.at);
+        let everything = 0..self.records.len() as u32;
+        // As good as always they are listed in this order already.
+        if self.records.is_sorted_by_key(order) {
+            everything.filter_map(|place| self.sight(place)).for_each(|sight| see(&sight));
+            return;
+        }
+        let mut places: Vec<u32> = everything.collect();
+        places.sort_by_key(|place| order(&self.records[*place as usize]));
+        places.into_iter().filter_map(|place| self.sight(place)).for_each(|sight| see(&sight));
+    }
+
+    /// All records that were sent, as they come.
+    pub(crate) fn sights(&self) -> impl Iterator<Item = Sight<'_>> {
+        (0..self.records.len() as u32).filter_map(|place| self.sight(place))
+    }
+
+    /// The input that a record was made from.
+    pub(crate) fn from(&self, record: &Fact) -> Option<Tag> {
+        match self.history.events.get(self.send_of(record)?.asked.at as usize)? {
+            Event::Call {
+                call: Call::Send { records, .. },
+                ..
+            } => records.get(record.place as usize)?.from,
+            _ => None,
+        }
+    }
+
+    /// Who told the acknowledged offset of a send first.
+    pub(crate) fn base_told(&self, send: &Sent) -> At {
+        let answers = self.answers.iter().filter(|(call, _)| *call == send.asked.at).map(|(_, answer)| *answer);
+        let tells = |at: &At| match self.history.events.get(*at as usize) {
+            Some(
+                Event::Answer {
+                    outcome: Outcome::Done(Reply::Appended { base }),
+                    ..
+                }
+                | Event::Return {
+                    outcome: Outcome::Done(Reply::Appended { base }),
+                    ..
+                },
+            ) => *base == Some(send.base),
+            _ => false,
+        };
+        answers.chain([send.asked.returned]).filter(tells).min().unwrap_or(NEVER)
     }
 
     /// The claims that the clients of this history are instances of.
@@ -973,7 +1038,8 @@ impl Fact {
             (self.partition, self.at) = (partition, offset);
         }
         self.copies = self.copies.saturating_add(1);
-        self.copies_committed = self.copies_committed.saturating_add(u16::from(slot.last[1]));
+        self.copies_committed = self.copies_committed.saturating_add(u8::from(slot.last[1]));
+        self.span = u32::try_from(offset.saturating_sub(self.at)).unwrap_or(u32::MAX);
         for level in 0..2 {
             self.last[level] |= slot.last[level];
             self.first[level] = self.first[level].min(slot.first[level]);

@@ -1,0 +1,44 @@
+//! How properties look at a history: all of them in one sweep over the records, each then at the rest.
+//!
+//! The contestable decision: one sweep for all, though each property could well walk over the records by itself. There may
+//! be a million of them, and what is known of one is scattered; to fetch it is dearer than all that is asked of it.
+
+use crate::findings::Findings;
+use crate::facts::Facts;
+use crate::facts::calls::{Sent, Transaction};
+use crate::facts::Fact;
+use crate::verdict::Claim;
+
+/// A record that was sent, and what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight<'f> {
+    /// The record's place among all.
+    pub(crate) place: u32,
+    pub(crate) record: &'f Fact,
+    pub(crate) send: &'f Sent,
+    pub(crate) txn: Option<&'f Transaction>,
+    /// The claim that its delivery is an instance of.
+    pub(crate) claim: Claim,
+}
+
+/// One property at work.
+pub(crate) trait Watch {
+    /// Looks at a record: first those that were seen, by partition and (first) offset, then those that were not. Records
+    /// whose identity is in doubt are left out.
+    fn record(&mut self, _: &Facts<'_>, _: &Sight<'_>, _: &mut Findings) {}
+
+    /// Looks at the rest, after all records.
+    fn rest(&mut self, _: &Facts<'_>, _: &mut Findings) {}
+}
+
+/// Lets all of them look, each with its own findings.
+pub(crate) fn watch(facts: &Facts<'_>, watches: &mut [(Box<dyn Watch>, Findings)]) {
+    facts.for_each_sent(|sight| {
+        for (watch, findings) in watches.iter_mut() {
+            watch.record(facts, sight, findings);
+        }
+    });
+    for (watch, findings) in watches {
+        watch.rest(facts, findings);
+    }
+}

@@ -1,8 +1,8 @@
 //! The model: a broker at the level of protocol requests. It answers one request at a time, and does work of its own (the
 //! markers of ended transactions) when told to go on.
 //!
-//! Partitions ([`partition`]) keep the log and what is known of each producer; the transaction coordinator
-//! ([`coordinator`]) keeps transactions; the group coordinator ([`group`]) keeps positions. Here they meet. The rules are
+//! Partitions (`partition`) keep the log and what is known of each producer; the transaction coordinator
+//! (`coordinator`) keeps transactions; the group coordinator (`group`) keeps positions. Here they meet. The rules are
 //! those of Apache Kafka's own code (`UnifiedLog`, `ProducerAppendInfo`, `TransactionCoordinator`,
 //! `OffsetMetadataManager`), as far as a client can see them.
 
@@ -166,10 +166,10 @@ impl Broker {
         if let Some(base) = log.duplicate(&rules, batch) {
             return Ok(Response::Appended(Some(base)));
         }
-        if let (Some((txn, protocol)), Some(session)) = (txn, batch.session) {
-            if !log.in_transaction(session) {
-                self.admit(partition, session, txn, protocol)?;
-            }
+        if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
+            && !log.in_transaction(session)
+        {
+            self.admit(partition, session, txn, protocol)?;
         }
         let fresh_epochs = txn.is_some_and(|(_, protocol)| protocol == Protocol::Tv2);
         let log = self.log(partition)?;

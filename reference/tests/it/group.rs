@@ -192,8 +192,8 @@ fn members() {
     let wrong = Err(Code::ILLEGAL_GENERATION);
     let gone = Err(Code::FENCED_INSTANCE_ID);
     let nobody = Err(Code::UNKNOWN_MEMBER_ID);
-    type Who = fn(&mut Talk) -> Option<Member>;
-    let table: [(&str, Who, Result<(), Code>, Result<(), Code>); 6] = [
+    type Row = (&'static str, fn(&mut Talk) -> Option<Member>, Saved, Saved);
+    let table: [Row; 6] = [
         ("nobody, of a group that nobody joined", |_| None, Ok(()), Ok(())),
         ("a member, of a group that nobody joined", |_| Some(Talk::new().join()), wrong, wrong),
         ("the member", |talk| Some(talk.join()), Ok(()), Ok(())),
@@ -217,6 +217,8 @@ fn members() {
         }
     }
 }
+
+type Saved = Result<(), Code>;
 
 fn older(member: Member) -> Member {
     Member { generation: member.generation - 1, ..member }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use expect_test::{Expect, expect, expect_file};
+use expect_test::{expect, expect_file};
 use onceness_reference::code::Code;
 use onceness_reference::features::Features;
 use onceness_reference::generate::plans;
@@ -29,16 +29,20 @@ proptest! {
     }
 }
 
-/// What is said of the text that `damage` makes of a good one.
+/// What is said of a good text with one thing replaced at a time.
 fn said<T: Debug>(
     good: &str,
-    damage: (&str, &str),
     read: fn(&str) -> Result<T, TextError>,
+    damages: &[(&str, &str)],
 ) -> String {
-    let (old, new) = damage;
-    assert!(good.contains(old), "{old:?} is not in it");
-    let error = read(&good.replacen(old, new, 1)).unwrap_err();
-    format!("{error}\n")
+    let mut told = String::new();
+    for (old, new) in damages {
+        assert!(good.contains(old), "{old:?} is not in it");
+        let error = read(&good.replacen(old, new, 1)).unwrap_err();
+        assert!((1..=good.lines().count() + 1).contains(&error.line), "{error}");
+        told += &format!("{error}\n");
+    }
+    told
 }
 
 const PLAN: &str = r#"{
@@ -70,87 +74,83 @@ fn a_plan_may_be_written_by_hand() {
     assert_eq!((plan.size(), plan.rounds.len()), (7, 4));
 }
 
-fn plan_damage(old: &str, new: &str, expected: Expect) {
-    expected.assert_eq(&said(PLAN, (old, new), plan_from_json));
-}
-
 #[test]
 fn damaged_plans_not_json() {
-    plan_damage(PLAN, "", expect![[r#"
+    let damages = [
+        (PLAN, ""),
+        ("] }\n  ]\n}\n", ""),
+        ("\n}\n", "\n}\n}\n"),
+        ("\"schedule\": 7,", "\"schedule\": 7"),
+    ];
+    let told = said(PLAN, plan_from_json, &damages);
+    expect![[r#"
         line 1: EOF while parsing a value at line 1 column 0
-    "#]]);
-    plan_damage("] }\n  ]\n}\n", "", expect![[r#"
         line 19, field rounds[3].steps: EOF while parsing a list at line 19 column 93
-    "#]]);
-    plan_damage("\n}\n", "\n}\n}\n", expect![[r#"
         line 22: trailing characters at line 22 column 1
-    "#]]);
-    plan_damage("\"schedule\": 7,", "\"schedule\": 7", expect![[r#"
         line 4, field ?: expected `,` or `}` at line 4 column 3
-    "#]]);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
 fn damaged_plans_of_another_form() {
-    plan_damage("\"tag\": 1", "\"tag\": \"r1\"", expect![[r#"
+    let damages = [
+        ("\"tag\": 1", "\"tag\": \"r1\""),
+        ("\"id\": 2", "\"id\": -2"),
+        ("\"key\": 0", "\"key\": 0, \"value\": 1"),
+        ("\"begin\"", "\"bgin\""),
+        ("{ \"rounds\": 2 }", "{ \"round\": 2 }"),
+        ("  \"partitions\": 2,\n", ""),
+        ("tv1", "tv3"),
+    ];
+    let told = said(PLAN, plan_from_json, &damages);
+    expect![[r#"
         line 17, field rounds[2].steps[1].op.send.batches[0][0].tag: invalid type: string "r1", expected u32 at line 17 column 90
-    "#]]);
-    plan_damage("\"id\": 2", "\"id\": -2", expect![[r#"
         line 14, field rounds[1].steps[0].id: invalid value: integer `-2`, expected u32 at line 14 column 26
-    "#]]);
-    plan_damage("\"key\": 0", "\"key\": 0, \"value\": 1", expect![[r#"
         line 16, field rounds[2].steps[0].op.send.batches[0][0].value: unknown field `value`, expected `tag` or `key` at line 16 column 106
-    "#]]);
-    plan_damage("\"begin\"", "\"bgin\"", expect![[r#"
         line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` at line 14 column 52
-    "#]]);
-    plan_damage("{ \"rounds\": 2 }", "{ \"round\": 2 }", expect![[r#"
         line 19, field rounds[3].steps[0].fate.held.round: unknown field `round`, expected `rounds` at line 19 column 83
-    "#]]);
-    plan_damage("  \"partitions\": 2,\n", "", expect![[r#"
         line 20: missing field `partitions` at line 20 column 1
-    "#]]);
-    plan_damage("tv1", "tv3", expect![[r#"
         line 6, field clients[0].delivery.transactional.protocol: unknown variant `tv3`, expected `tv1` or `tv2` at line 6 column 75
-    "#]]);
+    "#]].assert_eq(&told);
 }
 
 #[test]
 fn damaged_plans_of_another_version() {
-    plan_damage("\"version\": 1", "\"version\": 2", expect![[r#"
+    let damages = [("\"version\": 1", "\"version\": 2")];
+    let told = said(PLAN, plan_from_json, &damages);
+    expect![[r#"
         line 1, field version: is 2, but this build reads plans of version 1
-    "#]]);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
 fn damaged_plans_without_meaning() {
-    plan_damage("\"id\": 4", "\"id\": 3", expect![[r#"
+    let damages = [
+        ("\"id\": 4", "\"id\": 3"),
+        ("\"id\": 1, \"client\": 1", "\"id\": 1, \"client\": 0"),
+        ("\"begin\"", "\"commit\""),
+        ("\"partition\": 1", "\"partition\": 2"),
+        ("\"partitions\": 2", "\"partitions\": 0"),
+        ("\"id\": 5, \"client\": 0", "\"id\": 5, \"client\": 9"),
+        ("\"tag\": 1", "\"tag\": 0"),
+        ("[[{ \"tag\": 0, \"key\": 0 }]]", "[]"),
+        ("{ \"rounds\": 2 }", "{ \"rounds\": 99 }"),
+    ];
+    let told = said(PLAN, plan_from_json, &damages);
+    expect![[r#"
         line 1: step s3: appears twice
-    "#]]);
-    plan_damage("\"id\": 1, \"client\": 1", "\"id\": 1, \"client\": 0", expect![[r#"
         line 1: step s1: c0 has another step in this round
-    "#]]);
-    plan_damage("\"begin\"", "\"commit\"", expect![[r#"
         line 1: step s2: ends a transaction that it did not begin
-    "#]]);
-    plan_damage("\"partition\": 1", "\"partition\": 2", expect![[r#"
         line 1: step s3: partition p2 does not exist
-    "#]]);
-    plan_damage("\"partitions\": 2", "\"partitions\": 0", expect![[r#"
-        line 1: has 0 partitions, not 1 to 4
-    "#]]);
-    plan_damage("\"id\": 5, \"client\": 0", "\"id\": 5, \"client\": 9", expect![[r#"
+        line 1: has 0 partitions, not 1 to 3
         line 1: step s5: client c9 does not exist
-    "#]]);
-    plan_damage("\"tag\": 1", "\"tag\": 0", expect![[r#"
         line 1: step s4: record r0 appears twice
-    "#]]);
-    plan_damage("[[{ \"tag\": 0, \"key\": 0 }]]", "[]", expect![[r#"
         line 1: step s3: has 0 batches, not 1 to 5
-    "#]]);
-    plan_damage("{ \"rounds\": 2 }", "{ \"rounds\": 99 }", expect![[r#"
         line 1: step s5: this fate cannot befall this step
-    "#]]);
+    "#]]
+    .assert_eq(&told);
 }
 
 fn history(text: &str) -> Result<History, TextError> {
@@ -290,66 +290,64 @@ fn a_history_may_be_written_by_hand() {
     assert_eq!(history(HISTORY).unwrap().events.len(), 5);
 }
 
-fn history_damage(old: &str, new: &str, expected: Expect) {
-    expected.assert_eq(&said(HISTORY, (old, new), history));
-}
-
 #[test]
 fn damaged_histories_not_json() {
-    history_damage(HISTORY, "", expect![[r#"
+    let damages = [(HISTORY, ""), (HISTORY, "\n\n"), (":45}}}\n", ":45"), ("true}}\n", "true}}")];
+    let told = said(HISTORY, history, &damages);
+    expect![[r#"
         line 1: the history is empty: its first line must be the header
-    "#]]);
-    history_damage(HISTORY, "\n\n", expect![[r#"
         line 2: the history is empty: its first line must be the header
-    "#]]);
-    history_damage(":45}}}\n", ":45", expect![[r#"
         line 6, field return.outcome: EOF while parsing an object at line 1 column 41
-    "#]]);
-    history_damage("true}}\n", "true}}", expect![[r#"
         line 4: trailing characters at line 1 column 46
-    "#]]);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
 fn damaged_histories_of_another_form() {
-    history_damage("\"refused\":45", "\"refused\":\"45\"", expect![[r#"
+    let damages = [
+        ("\"refused\":45", "\"refused\":\"45\""),
+        ("\"happened\"", "\"hapened\""),
+        ("{\"fault\":{", "{\"faults\":{"),
+        ("\"key\":0", "\"key\":256"),
+        ("\"target\":\"memory\",", ""),
+        ("\"positions\":[]", "\"positions\":[[0]]"),
+    ];
+    let told = said(HISTORY, history, &damages);
+    expect![[r#"
         line 6, field return.outcome.refused: invalid type: string "45", expected i16 at line 1 column 43
-    "#]]);
-    history_damage("\"happened\"", "\"hapened\"", expect![[r#"
         line 4, field fault.hapened: unknown field `hapened`, expected `fault` or `happened` at line 1 column 37
-    "#]]);
-    history_damage("{\"fault\":{", "{\"faults\":{", expect![[r#"
         line 4: unknown variant `faults`, expected one of `call`, `answer`, `return`, `skipped`, `crashed`, `fault`, `healed`, `read`, `committed`, `stuck` at line 1 column 9
-    "#]]);
-    history_damage("\"key\":0", "\"key\":256", expect![[r#"
         line 5, field call.call.send.records[0].key: invalid value: integer `256`, expected u8 at line 1 column 88
-    "#]]);
-    history_damage("\"target\":\"memory\",", "", expect![[r#"
         line 1: missing field `target` at line 1 column 73
-    "#]]);
-    history_damage("\"positions\":[]", "\"positions\":[[0]]", expect![[r#"
         line 3, field return.outcome.done.opened.positions[0]: invalid length 1, expected a tuple of size 2 at line 1 column 79
-    "#]]);
+    "#]].assert_eq(&told);
 }
 
 #[test]
 fn damaged_histories_of_another_version() {
-    history_damage("\"version\":1", "\"version\":0", expect![[r#"
+    let damages = [("\"version\":1", "\"version\":0")];
+    let told = said(HISTORY, history, &damages);
+    expect![[r#"
         line 1, field version: is 0, but this build reads histories of version 1
-    "#]]);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
 fn damaged_histories_without_meaning() {
-    history_damage("\"of\":3", "\"of\":4", expect![[r#"
+    let damages = [
+        ("\"of\":3", "\"of\":4"),
+        ("\"of\":3", "\"of\":2"),
+        ("\"step\":1,\"client\":0", "\"step\":1,\"client\":3"),
+    ];
+    let told = said(HISTORY, history, &damages);
+    expect![[r#"
         line 6, field return.of: e4 is not an earlier event
-    "#]]);
-    history_damage("\"of\":3", "\"of\":2", expect![[r#"
         line 6, field return.of: e2 is not a call
-    "#]]);
-    history_damage("\"step\":1,\"client\":0", "\"step\":1,\"client\":3", expect![[r#"
         line 5, field client: c3 is not among the clients of the header
-    "#]]);
+    "#]]
+    .assert_eq(&told);
 }
 
 /// The schemas are kept in the repository, for editors and for other languages. `UPDATE_EXPECT=1` rewrites them.

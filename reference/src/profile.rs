@@ -55,7 +55,7 @@ impl Profile {
     /// The profile of a seed, for a target that can do so much.
     pub fn draw(seed: u64, features: Features) -> Profile {
         let mut dice = fastrand::Rng::with_seed(seed);
-        let partitions = dice.u8(1..=PARTITIONS_MAX.min(3));
+        let partitions = dice.u8(1..=PARTITIONS_MAX);
         let clients = Cast::draw(&mut dice, features, partitions);
         let fates = features.fates;
         Profile {

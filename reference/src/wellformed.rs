@@ -13,7 +13,7 @@ use crate::plan::{
 };
 
 /// No plan has more partitions than this: rooms on real brokers are made before plans are known.
-pub const PARTITIONS_MAX: u8 = 4;
+pub const PARTITIONS_MAX: u8 = 3;
 
 impl Plan {
     /// Whether the plan means something.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId as GroupName, LeaveGroupRequest,
-    MetadataRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId as GroupName, LeaveGroupRequest,
+    ListOffsetsRequest, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::code::Code;
@@ -128,6 +129,7 @@ impl Rooms {
             });
         }
         let rooms = find(cluster, &names).await?;
+        await_leaders(cluster, &rooms).await?;
         self.state().free.extend(rooms);
         Ok(())
     }
@@ -203,6 +205,43 @@ async fn find(cluster: &Cluster, names: &[String]) -> Result<Vec<Room>, TargetEr
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Leaders are named before they know of it: a broker that has just been made leader of many partitions refuses them for
+/// seconds. Asks every leader for the ends of its new partitions until it knows them all.
+async fn await_leaders(cluster: &Cluster, rooms: &[Room]) -> Result<(), TargetError> {
+    let mut by_leader: BTreeMap<i32, Vec<ListOffsetsTopic>> = BTreeMap::new();
+    for room in rooms {
+        let leaders = room.leaders.lock().unwrap_or_else(PoisonError::into_inner);
+        for (partition, leader) in leaders.iter().enumerate() {
+            let end = ListOffsetsPartition::default().with_partition_index(partition as i32).with_timestamp(-1);
+            let topic = ListOffsetsTopic::default().with_name(room.topic()).with_partitions(vec![end]);
+            by_leader.entry(*leader).or_default().push(topic);
+        }
+    }
+    for (leader, topics) in by_leader {
+        let Some(address) = cluster.broker(leader) else { continue };
+        let version = cluster.version::<ListOffsetsRequest>(&address, 1, 7)?;
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics);
+        let start = tokio::time::Instant::now();
+        loop {
+            let answer = cluster.ask(&address, version, &request).await?;
+            let ends = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            let refused = ends.map(|end| end.error_code).find(|code| *code != 0);
+            match refused {
+                None => break,
+                Some(code) if start.elapsed() > PATIENCE => {
+                    return Err(TargetError {
+                        address,
+                        request: "ListOffsets".to_owned(),
+                        reason: format!("new topics are not ready after {PATIENCE:?}: {}", Code(code)),
+                    });
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Who leads the partitions of a topic now.

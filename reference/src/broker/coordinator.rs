@@ -83,7 +83,6 @@ impl Coordinator {
             }
             State::Empty | State::Complete(_) => {
                 txn.state = State::Empty;
-                txn.next = None;
                 if txn.session.epoch >= rules.epoch_max {
                     txn.previous = Some(txn.session);
                     txn.session = fresh;
@@ -107,10 +106,7 @@ impl Coordinator {
         if matches!(txn.state, State::Prepare(_)) {
             return Err(Code::CONCURRENT_TRANSACTIONS);
         }
-        if txn.state != State::Ongoing {
-            txn.state = State::Ongoing;
-            txn.places.clear();
-        }
+        txn.state = State::Ongoing;
         if !txn.places.contains(&place) {
             txn.places.push(place);
         }

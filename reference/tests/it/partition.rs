@@ -307,6 +307,19 @@ fn late_batches_of_an_ended_transaction() {
     assert_eq!(talk.send_in(Tv1, P0, session, 2, 1), Err(OLD_EPOCH));
 }
 
+/// The partition knows the epoch, and need not ask a coordinator that has long given the id another producer.
+#[test]
+fn a_late_batch_of_a_producer_whose_epochs_ran_out() {
+    for protocol in [Tv1, Tv2] {
+        let mut talk = Talk::by(Rules { epoch_max: 0, ..Rules::default() });
+        let old = talk.init().unwrap();
+        talk.send_in(Tv2, P0, old, 0, 1).unwrap();
+        talk.end(Tv2, old, Commit).unwrap();
+        talk.finish();
+        assert_eq!(talk.send_in(protocol, P0, old, 1, 1), Err(OLD_EPOCH), "{protocol:?}");
+    }
+}
+
 /// Before the marker is written a late batch still gets into the transaction, and below its marker.
 #[test]
 fn a_batch_between_end_and_marker_belongs_to_the_transaction() {
@@ -345,6 +358,7 @@ fn overlapping_transactions_end_apart() {
     let t1 = TxnId(1);
     let other = talk.init_as(t1).unwrap();
     let end = talk.produce(Some((t1, Tv2)), P0, Some(other), 0, 1).unwrap();
+    assert_eq!(talk.fetch(ReadCommitted, 0).last_stable, 0);
     let other_next = talk.end_as(t1, Tv2, other, Abort).unwrap();
     talk.finish();
     assert_eq!((end, talk.fetch(ReadCommitted, 0).last_stable), (3, 0));

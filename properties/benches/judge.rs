@@ -79,6 +79,7 @@ struct Bench {
     sequences: Vec<[i32; PARTITIONS]>,
     positions: Vec<[usize; PARTITIONS]>,
     pending: Vec<Vec<Tag>>,
+    turns: Vec<usize>,
 }
 
 impl Bench {
@@ -93,6 +94,7 @@ impl Bench {
             sequences: vec![[0; PARTITIONS]; 8],
             positions: vec![[0; PARTITIONS]; usize::from(READERS)],
             pending: vec![Vec::new(); usize::from(READERS)],
+            turns: vec![0; usize::from(READERS)],
         };
         let clients = clients();
         for client in &clients {
@@ -208,38 +210,29 @@ impl Bench {
 
     fn poll(&mut self, client: &Client, reader: usize) {
         let Some(consumer) = &client.consumer else { return };
-        let mut left = 24;
-        let mut polled = Vec::with_capacity(2);
-        for (partition, log) in self.logs.iter().enumerate() {
-            let from = self.positions[reader][partition];
-            let mut records = Vec::new();
-            let mut to = from;
-            while to < log.len() && left > 0 {
-                if let Some((tag, _)) = log[to].filter(|(_, shown)| consumer.isolation == Isolation::ReadUncommitted || *shown) {
-                    records.push(Seen {
-                        offset: to as i64,
-                        tag: Some(tag),
-                    });
-                    left -= 1;
-                }
-                to += 1;
-            }
-            if to > from {
-                records.shrink_to_fit();
-                self.positions[reader][partition] = to;
-                self.pending[reader].extend(records.iter().filter_map(|seen| seen.tag));
-                polled.push(Fetched {
-                    partition: Partition(partition as u8),
-                    from: from as i64,
-                    to: to as i64,
-                    records,
-                });
-            }
-        }
+        // One partition after the other, as consumers do.
+        let partition = self.turns[reader] % PARTITIONS;
+        self.turns[reader] += 1;
+        let log = &self.logs[partition];
+        let from = std::mem::replace(&mut self.positions[reader][partition], log.len());
+        let new = log.iter().enumerate().skip(from);
+        let for_reader = |shown: bool| shown || consumer.isolation == Isolation::ReadUncommitted;
+        let shown = new.filter_map(|(offset, entry)| entry.filter(|(_, shown)| for_reader(*shown)).map(|(tag, _)| (offset, tag)));
+        let mut records = Vec::with_capacity(shown.clone().count());
+        records.extend(shown.map(|(offset, tag)| Seen {
+            offset: offset as i64,
+            tag: Some(tag),
+        }));
+        self.pending[reader].extend(records.iter().filter_map(|seen| seen.tag));
+        let polled = vec![Fetched {
+            partition: Partition(partition as u8),
+            from: from as i64,
+            to: log.len() as i64,
+            records,
+        }];
         if reader >= 2 {
             self.pending[reader].clear();
         }
-        polled.shrink_to_fit();
         self.call(client.id, Call::Poll, Outcome::Done(Reply::Polled(polled)));
     }
 
@@ -257,6 +250,12 @@ impl Bench {
     }
 
     fn finish(&mut self, clients: &[Client]) {
+        // Everybody reads to the end.
+        for reader in 0..usize::from(READERS) {
+            for _ in 0..PARTITIONS {
+                self.poll(&clients[6 + reader], reader);
+            }
+        }
         for reader in 0..2 {
             self.process_and_save(&clients[6 + reader], reader);
         }
@@ -273,8 +272,8 @@ impl Bench {
                         tag: Some(tag),
                     })
                 });
-                let mut records: Vec<Seen> = seen.collect();
-                records.shrink_to_fit();
+                let mut records = Vec::with_capacity(seen.clone().count());
+                records.extend(seen);
                 self.events.push(Event::Read {
                     partition: Partition(partition as u8),
                     isolation,

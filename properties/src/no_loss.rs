@@ -67,10 +67,7 @@ impl Watch for NoLoss {
 fn story(facts: &Facts<'_>, record: &Fact, send: &Sent) -> String {
     let client = facts.client(send.party);
     let to = send.partition;
-    let place = match send.base {
-        -1 => String::new(),
-        base => format!(" at offset {}", base + i64::from(record.place)),
-    };
+    let place = send.acked(record.place).map_or_else(String::new, |offset| format!(" at offset {offset}"));
     format!("{} of {client} was acknowledged in {to}{place}, but no read of {to} shows it", record.tag)
 }
 

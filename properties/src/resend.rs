@@ -125,10 +125,7 @@ fn accuse_send(
         evidence.extend(facts.weaknesses.evidence(send.txn));
         let (client, to) = (facts.client(send.party), send.partition);
         let tag = facts.records.get(send.first as usize).map_or_else(String::new, |record| format!(" with {}", record.tag));
-        let offset = match send.base {
-            -1 => String::new(),
-            base => format!(" at offset {base}"),
-        };
+        let offset = send.acked(0).map_or_else(String::new, |base| format!(" at offset {base}"));
         (evidence, format!("the batch of {client}{tag} was accepted in {to}{offset}, but {wrong} when it was resent"))
     });
 }

@@ -12,9 +12,8 @@ use onceness_reference::history::{Event, Outcome, Reply};
 use onceness_reference::ids::{Offset, Tag};
 use onceness_reference::plan::Isolation;
 
-use crate::facts::calls::Sent;
 use crate::facts::log::FOREIGN;
-use crate::facts::{At, Fact, Facts, NEVER, Odd};
+use crate::facts::{At, Facts, NEVER, Odd};
 use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
 
@@ -40,13 +39,13 @@ impl Watch for StableOffsets {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
         let (record, send, claim) = (sight.record, sight.send, sight.claim);
         // Twice told: acknowledged and read, or read by a poll and in the end.
-        let acked = send.base >= 0 && record.copies > 0;
+        let acked = send.acked(record.place).filter(|_| record.copies > 0);
         let last = || facts.log(send.partition).last(Isolation::ReadUncommitted);
-        if acked || last().is_some_and(|last| record.first_seen() < last.at) {
+        if acked.is_some() || last().is_some_and(|last| record.first_seen() < last.at) {
             findings.tested(claim);
         }
-        if acked && record.at != send.base + Offset::from(record.place) {
-            compare_with_ack(facts, record, send, claim, findings);
+        if let Some(offset) = acked.filter(|offset| *offset != record.at) {
+            compare_with_ack(facts, sight, offset, findings);
         }
     }
 
@@ -63,8 +62,8 @@ impl Watch for StableOffsets {
     }
 }
 
-fn compare_with_ack(facts: &Facts<'_>, record: &Fact, send: &Sent, claim: Claim, findings: &mut Findings) {
-    let offset = send.base + Offset::from(record.place);
+fn compare_with_ack(facts: &Facts<'_>, sight: &Sight<'_>, offset: Offset, findings: &mut Findings) {
+    let (record, send, claim) = (sight.record, sight.send, sight.claim);
     let there = facts.log(send.partition).get(offset);
     if there.is_some_and(|slot| slot.tag == record.tag.0) {
         return;

@@ -121,7 +121,7 @@ fn check_log(facts: &Facts<'_>, upsert: &Upsert, isolation: Isolation, findings:
         let (stale, send) = (last.send.asked, accepted.send.asked);
         let key = Key(last.record.key);
         let (client, to) = (facts.client(accepted.send.party), last.send.partition);
-        let at = last.record.at + i64::from(last.record.span);
+        let at = last.record.at.saturating_add(i64::from(last.record.span));
         let story = format!(
             "{key} in {to} ends with {} at offset {at}, though {} of {client} was sent later and accepted",
             last.record.tag, accepted.record.tag

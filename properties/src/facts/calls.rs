@@ -170,6 +170,14 @@ pub(crate) struct Sent {
     pub(crate) first: u32,
 }
 
+impl Sent {
+    /// The acknowledged offset of its record at that place, if one was acknowledged.
+    #[inline]
+    pub(crate) fn acked(&self, place: u32) -> Option<Offset> {
+        (self.base >= 0).then(|| self.base.saturating_add(Offset::from(place)))
+    }
+}
+
 /// The call that saved positions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Saved {

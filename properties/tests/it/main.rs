@@ -1,0 +1,10 @@
+//! Every property on histories of a few events: kept, broken, never put to the test; and what Kafka permits, accused by none.
+
+mod catalogue;
+mod consumers;
+mod log;
+mod permitted;
+mod story;
+mod strange;
+mod transactions;
+mod weakness;

@@ -1,0 +1,249 @@
+//! The tiny constructor: a history, event by event, and what a property says of it.
+
+use std::fmt::Write as _;
+
+use expect_test::Expect;
+use onceness_properties::{Claim, Verdict, judge, property};
+use onceness_reference::code::Code;
+use onceness_reference::history::{
+    Call, Event, Fetched, HISTORY_VERSION, Header, History, Outcome, Record, Reply, Seen, Sequence,
+};
+use onceness_reference::ids::{ClientId, EventId, GroupId, Key, Offset, Partition, StepId, Tag, TxnId};
+use onceness_reference::plan::{Client, Consumer, Delivery, Fate, Fault, Isolation, Protocol, Saving};
+
+pub(crate) const RU: Isolation = Isolation::ReadUncommitted;
+pub(crate) const RC: Isolation = Isolation::ReadCommitted;
+pub(crate) const HELD: Fate = Fate::Held { rounds: 1 };
+
+/// A history in the making. Methods return the id of the (first) event that they add.
+pub(crate) struct Story {
+    pub(crate) history: History,
+}
+
+pub(crate) fn producer(delivery: Delivery) -> (Option<Delivery>, Option<Consumer>) {
+    (Some(delivery), None)
+}
+
+pub(crate) fn transactional(protocol: Protocol) -> Delivery {
+    Delivery::Transactional {
+        txn: TxnId(0),
+        protocol,
+    }
+}
+
+/// Reads partition 0 for group 0, at read_committed.
+pub(crate) fn consumer(saving: Saving, member: bool) -> Consumer {
+    Consumer {
+        group: GroupId(0),
+        member,
+        inputs: vec![Partition(0)],
+        isolation: RC,
+        saving,
+    }
+}
+
+pub(crate) fn reader(saving: Saving) -> (Option<Delivery>, Option<Consumer>) {
+    (None, Some(consumer(saving, false)))
+}
+
+pub(crate) fn member(saving: Saving) -> (Option<Delivery>, Option<Consumer>) {
+    (None, Some(consumer(saving, true)))
+}
+
+/// A read-process-write loop.
+pub(crate) fn looping(protocol: Protocol) -> (Option<Delivery>, Option<Consumer>) {
+    (Some(transactional(protocol)), Some(consumer(Saving::InTransaction, false)))
+}
+
+impl Story {
+    /// Two partitions; the clients are c0, c1, ….
+    pub(crate) fn of<const N: usize>(clients: [(Option<Delivery>, Option<Consumer>); N]) -> Self {
+        let clients = clients.into_iter().enumerate().map(|(id, (delivery, consumer))| Client {
+            id: ClientId(id as u8),
+            delivery,
+            consumer,
+        });
+        let header = Header {
+            version: HISTORY_VERSION,
+            target: "story".to_owned(),
+            partitions: 2,
+            clients: clients.collect(),
+        };
+        Story {
+            history: History {
+                header,
+                events: Vec::new(),
+            },
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: Event) -> EventId {
+        self.history.events.push(event);
+        EventId(self.history.events.len() as u32 - 1)
+    }
+
+    pub(crate) fn call(&mut self, client: u8, call: Call) -> EventId {
+        self.event(Event::Call {
+            step: StepId(0),
+            client: ClientId(client),
+            call,
+        })
+    }
+
+    pub(crate) fn returns(&mut self, of: EventId, outcome: Outcome) -> EventId {
+        self.event(Event::Return { of, outcome })
+    }
+
+    pub(crate) fn answer(&mut self, of: EventId, fate: Fate, outcome: Outcome) -> EventId {
+        self.event(Event::Answer {
+            of,
+            preparation: false,
+            fate,
+            outcome,
+        })
+    }
+
+    pub(crate) fn does(&mut self, client: u8, call: Call, outcome: Outcome) -> EventId {
+        let of = self.call(client, call);
+        self.returns(of, outcome);
+        of
+    }
+
+    pub(crate) fn done(&mut self, client: u8, call: Call) -> EventId {
+        self.does(client, call, Outcome::Done(Reply::Nothing))
+    }
+
+    pub(crate) fn begin(&mut self, client: u8) -> EventId {
+        self.done(client, Call::Begin)
+    }
+
+    pub(crate) fn commit(&mut self, client: u8) -> EventId {
+        self.done(client, Call::Commit)
+    }
+
+    pub(crate) fn abort(&mut self, client: u8) -> EventId {
+        self.done(client, Call::Abort)
+    }
+
+    pub(crate) fn crash(&mut self, client: u8) -> EventId {
+        self.event(Event::Crashed {
+            step: StepId(0),
+            client: ClientId(client),
+        })
+    }
+
+    pub(crate) fn restart(&mut self) -> EventId {
+        self.event(Event::Fault {
+            fault: Fault::Restart,
+            happened: true,
+        })
+    }
+
+    /// Opens with a producer epoch and the saved position of partition 0.
+    pub(crate) fn open(&mut self, client: u8, epoch: i16, position: Option<Offset>) -> EventId {
+        self.does(client, Call::Open, opened(epoch, position))
+    }
+
+    pub(crate) fn send(&mut self, client: u8, partition: u8, tags: &[u32]) -> EventId {
+        let records = tags.iter().map(|tag| record(*tag, None)).collect();
+        self.call(client, send(partition, records))
+    }
+
+    pub(crate) fn sent(&mut self, client: u8, partition: u8, tags: &[u32], base: Offset) -> EventId {
+        let of = self.send(client, partition, tags);
+        self.returns(of, appended(base));
+        of
+    }
+
+    /// Sends, to partition 1, outputs made of inputs.
+    pub(crate) fn forwarded(&mut self, client: u8, outputs: &[(u32, u32)], base: Offset) -> EventId {
+        let records = outputs.iter().map(|(tag, from)| record(*tag, Some(*from))).collect();
+        self.does(client, send(1, records), appended(base))
+    }
+
+    /// Polls partition 0 from one position to another.
+    pub(crate) fn polled(&mut self, client: u8, from: Offset, to: Offset, records: &[(Offset, u32)]) -> EventId {
+        let polled = Reply::Polled(vec![Fetched {
+            partition: Partition(0),
+            from,
+            to,
+            records: seen(records),
+        }]);
+        let of = self.call(client, Call::Poll);
+        self.returns(of, Outcome::Done(polled))
+    }
+
+    pub(crate) fn process(&mut self, client: u8, tags: &[u32]) -> EventId {
+        let records = tags.iter().map(|tag| Tag(*tag)).collect();
+        self.done(client, Call::Process { records })
+    }
+
+    /// Saves a position of partition 0.
+    pub(crate) fn save(&mut self, client: u8, position: Offset) -> EventId {
+        self.call(client, save(position, false))
+    }
+
+    pub(crate) fn saved(&mut self, client: u8, position: Offset) -> EventId {
+        self.done(client, save(position, false))
+    }
+
+    pub(crate) fn saved_in_transaction(&mut self, client: u8, position: Offset) -> EventId {
+        self.done(client, save(position, true))
+    }
+
+    /// The final read of a partition at one level.
+    pub(crate) fn read_at(&mut self, isolation: Isolation, partition: u8, end: Offset, records: &[(Offset, u32)]) -> EventId {
+        self.event(Event::Read {
+            partition: Partition(partition),
+            isolation,
+            high_watermark: end,
+            last_stable: Some(end),
+            records: seen(records),
+        })
+    }
+
+    /// The final reads of a partition, the same at both levels.
+    pub(crate) fn read(&mut self, partition: u8, end: Offset, records: &[(Offset, u32)]) -> EventId {
+        let first = self.read_at(RU, partition, end, records);
+        self.read_at(RC, partition, end, records);
+        first
+    }
+
+    pub(crate) fn healed(&mut self) -> EventId {
+        self.event(Event::Healed)
+    }
+
+    /// The final position of group 0 in partition 0.
+    pub(crate) fn committed(&mut self, offset: Option<Offset>) -> EventId {
+        self.event(Event::Committed {
+            group: GroupId(0),
+            partition: Partition(0),
+            offset,
+        })
+    }
+
+    /// What a property says of it.
+    #[track_caller]
+    pub(crate) fn check(&self, name: &str, claim: Claim, expected: Expect) {
+        assert!(property(name).is_some_and(|property| property.claims.contains(&claim)), "{name} does not claim that");
+        let judgements = judge(&self.history);
+        let judgement = judgements.iter().find(|judgement| judgement.property.name == name && judgement.claim == claim);
+        expected.assert_eq(&judgement.map_or_else(String::new, |judgement| told(&judgement.verdict)));
+    }
+
+    /// What every property says that accuses.
+    #[track_caller]
+    pub(crate) fn check_all(&self, expected: Expect) {
+        let mut text = String::new();
+        for judgement in judge(&self.history) {
+            if matches!(judgement.verdict, Verdict::Violated(_)) {
+                let (name, claim) = (judgement.property.name, judgement.claim.name());
+                let _ = writeln!(text, "{name}/{claim}: {}", told(&judgement.verdict));
+            }
+        }
+        expected.assert_eq(&text);
+    }
+
+    #[track_caller]
+    pub(crate) fn accuses_none(&self) {
+        self.check_all(expect_test::expect![""te) const CORRUPT: u32 = 666_666;

@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::StreamExt as _;
 use onceness_adapters::Adapter;
 use onceness_properties::Violation;
 use onceness_reference::history::History;
@@ -54,6 +55,8 @@ pub struct Shrunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShrinkEnded {
+    /// It did not fail again, so there is nothing to hold smaller plans against.
+    Unrepeatable,
     /// No single cut makes it smaller and keeps it failing.
     Minimal,
     /// Tries or time were used up.
@@ -129,6 +132,12 @@ impl Shrinking<'_> {
     async fn run(&mut self) -> ShrinkEnded {
         if self.options.shrink.tries_max == 0 {
             return ShrinkEnded::BudgetSpent;
+        }
+        self.show();
+        if !self.options.deterministic
+            && self.measure().await == (0, self.options.shrink.final_runs)
+        {
+            return ShrinkEnded::Unrepeatable;
         }
         let mut from = 0;
         loop {
@@ -218,20 +227,29 @@ impl Shrinking<'_> {
         end
     }
 
-    /// How surely the smallest plan fails.
+    /// How surely the best plan fails: in so many of so many runs, many at once.
     async fn measure(&mut self) -> (u32, u32) {
-        let mut hits = 0;
-        let mut runs = 0;
         let once = Goal { confirm: Confirm::ONCE, ..self.goal.clone() };
-        while runs < self.options.shrink.final_runs && !self.rig.stop.asked() {
-            match once.try_candidate(&self.best.plan).await {
-                Candidate::Fails(_) => hits += 1,
-                Candidate::Passes => {}
-                Candidate::NoAnswer => break,
+        let plan = Arc::new(self.best.plan.clone());
+        let mut results = futures::stream::iter(0..self.options.shrink.final_runs)
+            .map(|_| {
+                let (once, plan) = (once.clone(), Arc::clone(&plan));
+                tokio::spawn(async move { once.try_candidate(&plan).await })
+            })
+            .buffer_unordered(self.options.jobs.max(1));
+        let (mut hits, mut runs) = (0, 0);
+        loop {
+            let result = tokio::select! {
+                result = results.next() => result,
+                () = self.rig.stop.wait() => None,
+            };
+            match result {
+                Some(Ok(Candidate::Fails(_))) => (hits, runs) = (hits + 1, runs + 1),
+                Some(Ok(Candidate::Passes)) => runs += 1,
+                Some(_) => {}
+                None => return (hits, runs),
             }
-            runs += 1;
         }
-        (hits, runs)
     }
 
     fn show(&self) {

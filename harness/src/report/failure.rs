@@ -70,11 +70,17 @@ fn seen(failure: &Failure) -> Option<String> {
 
 fn smallest(failure: &Failure) -> String {
     let Shrunk { smallest, tries, ended, hits, runs } = &failure.shrunk;
+    if *ended == ShrinkEnded::Unrepeatable {
+        let runs = count(u64::from(*runs), "run");
+        return format!(
+            "did not fail again in {runs} of the same plan, so it is told as it was seen"
+        );
+    }
     let from = count(failure.original.size() as u64, "step");
     let to = count(smallest.plan.size() as u64, "step");
     let tries = count(*tries, "candidate");
     let how = match ended {
-        ShrinkEnded::Minimal => "",
+        ShrinkEnded::Minimal | ShrinkEnded::Unrepeatable => "",
         ShrinkEnded::BudgetSpent => "; stopped by the budget",
         ShrinkEnded::Interrupted => "; interrupted",
         ShrinkEnded::TargetGone => "; the target stopped answering",

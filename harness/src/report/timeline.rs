@@ -42,6 +42,8 @@ struct Line {
     last: usize,
     who: String,
     text: String,
+    /// How many events in a row say so.
+    times: u64,
     evidence: bool,
 }
 
@@ -53,7 +55,15 @@ impl Line {
             false => format!("e{}-{}", self.first, self.last),
         };
         let ids = paint(DIM, format!("{ids:<8}"));
-        format!("{mark} {ids} {:<3} {}\n", self.who, self.text)
+        let times = match self.times {
+            1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        format!("{mark} {ids} {:<3} {}{times}\n", self.who, self.text)
+    }
+
+    fn says_as(&self, other: &Line) -> bool {
+        self.text == other.text && self.who == other.who && self.evidence == other.evidence
     }
 }
 
@@ -72,7 +82,7 @@ fn gap(lines: usize) -> String {
 fn lines(history: &History, evidence: &[EventId]) -> Vec<Line> {
     let evidence: BTreeSet<usize> = evidence.iter().map(|id| id.0 as usize).collect();
     let folded = folded(&history.events);
-    let mut lines = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for (place, event) in history.events.iter().enumerate() {
         if folded.values().any(|of| *of == place) {
             continue;
@@ -83,14 +93,23 @@ fn lines(history: &History, evidence: &[EventId]) -> Vec<Line> {
         {
             text += &format!(" -> {}", tell_outcome(outcome));
         }
-        lines.push(Line {
+        let line = Line {
             first: place,
             last: returned.copied().unwrap_or(place),
             who,
             text,
+            times: 1,
             evidence: evidence.contains(&place)
                 || returned.is_some_and(|returned| evidence.contains(returned)),
-        });
+        };
+        // A client that is put off again and again is told once.
+        match lines.last_mut() {
+            Some(before) if matches!(event, Event::Answer { .. }) && before.says_as(&line) => {
+                before.times += 1;
+                before.last = line.last;
+            }
+            _ => lines.push(line),
+        }
     }
     lines
 }

@@ -69,8 +69,7 @@ fn the_time_line_reads_well() {
           e4-5     c0  begins a transaction -> done
           e6       c0  sends r0[k0] r1[k1] to p0 (producer 1 epoch 0 sequence 0)
           e7       c0  sends r2[k0] to p0 (producer 1 epoch 0 sequence 2)
-          e8           the request of e6 is repeated by the network; one copy is answered: appended at 0
-          e9           the request of e6 is repeated by the network; one copy is answered: appended at 0
+          e8-9         the request of e6 is repeated by the network; one copy is answered: appended at 0 (2 times)
           e10      c0  learns of e6: appended at 0
           e11      c0  learns of e7: appended at 2
           e12      c1  starts

@@ -76,7 +76,7 @@ pub const DEFECTS: &[Defect] = &[
         "dedup-lost-on-restart",
         "a restart forgets what producers have sent, so that a resend is appended again",
         "kop#915; the class of KAFKA-9892",
-        ["no-duplicate", "resend"],
+        ["no-duplicate", "order"],
         { forgets_batches_on_restart: true }
     ),
     defect!(
@@ -90,21 +90,21 @@ pub const DEFECTS: &[Defect] = &[
         "offsets-reused",
         "after a restart the last offset is given out once more",
         "KAFKA-7866",
-        ["stable-offsets"],
+        ["stable-offsets", "no-loss"],
         { reuses_offsets: true }
     ),
     defect!(
         "damaged-long-batch",
         "the third and later records of a batch come back damaged",
         "the class of KAFKA-3810 and of client checksums' reason to be",
-        ["no-phantom"],
+        ["no-phantom", "no-loss"],
         { damages_long_batches: true }
     ),
     defect!(
         "compaction-keeps-oldest",
         "of several upserts of a key a restart keeps the oldest",
         "the class of KAFKA-4497 (the log cleaner dropped the newer)",
-        ["upserts", "no-loss"],
+        ["upserts", "no-loss", "stable-offsets"],
         { compacts_to_oldest: true }
     ),
     defect!(
@@ -132,7 +132,7 @@ pub const DEFECTS: &[Defect] = &[
         "aborted-hidden",
         "read_uncommitted leaves out aborted records",
         "redpanda#6630",
-        ["isolation"],
+        ["isolation", "stable-offsets"],
         { hides_aborted_records: true }
     ),
     defect!(
@@ -146,7 +146,7 @@ pub const DEFECTS: &[Defect] = &[
         "txn-offsets-at-once",
         "positions saved in a transaction take effect before it commits",
         "inferred from the rules of KIP-98",
-        ["position"],
+        ["position", "atomicity"],
         { transactional_positions: TransactionalPositions::AtOnce }
     ),
     defect!(
@@ -160,7 +160,7 @@ pub const DEFECTS: &[Defect] = &[
         "init-adopts-transaction",
         "a new instance goes on with its predecessor's open transaction instead of aborting it",
         "kfake (franz-go), when InitProducerId comes without a producer id",
-        ["isolation"],
+        ["isolation", "progress"],
         { adopts_transactions: true }
     ),
     defect!(

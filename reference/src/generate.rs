@@ -170,16 +170,21 @@ impl Script<'_> {
     fn step(&mut self, client: &Client) -> Option<Step> {
         let mut part = self.parts.get(&client.id).copied().unwrap_or_default();
         let op = self.op(client, &mut part)?;
+        // A late end is the rarest of dangers: it needs the next transaction to be open when it arrives.
+        let held = match op {
+            Op::Commit | Op::Abort => self.profile.held.saturating_mul(2),
+            _ => self.profile.held,
+        };
         let mut step = Step {
             id: StepId(self.steps),
             client: client.id,
             op,
-            fate: self.fate(),
+            fate: self.fate(held),
             preparation: Fate::Delivered,
             crash: self.chance(self.profile.crash_at_request),
         };
         if self.chance(25) {
-            step.preparation = self.fate();
+            step.preparation = self.fate(self.profile.held);
         }
         // Not every step can meet every mishap: drop them one by one until the automaton takes it.
         let mishaps: [fn(&mut Step); 4] = [
@@ -295,7 +300,7 @@ impl Script<'_> {
             part.stage = 0;
             return Some(Op::Rewind);
         }
-        let idle = part.stage % 3 == 0 && !self.unread(consumer, part);
+        let idle = part.stage.is_multiple_of(3) && !self.unread(consumer, part);
         if idle && self.chance(80) {
             return None;
         }
@@ -352,14 +357,14 @@ impl Script<'_> {
         }
     }
 
-    fn fate(&mut self) -> Fate {
+    fn fate(&mut self, held_chance: u8) -> Fate {
         let profile = self.profile;
         let held = Fate::Held { rounds: self.dice.u8(1..=profile.held_rounds_max) };
         let mishaps = [
+            (held_chance, held),
             (profile.request_lost, Fate::RequestLost),
             (profile.reply_lost, Fate::ReplyLost),
             (profile.repeated, Fate::Repeated),
-            (profile.held, held),
         ];
         let mut roll = self.dice.u8(0..100);
         for (chance, fate) in mishaps {

@@ -8,8 +8,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use crate::history::{Event, HISTORY_VERSION, Header, History};
-use crate::ids::EventId;
-use crate::plan::{PLAN_VERSION, Plan};
+use crate::ids::{EventId, StepId};
+use crate::plan::{PLAN_VERSION, Plan, PlanFault};
 
 /// Why a text is not what it should be, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,15 +40,66 @@ impl std::error::Error for TextError {}
 /// When the text is not JSON of the plan's form, of another version, or not a well-formed plan ([`Plan::check`]).
 pub fn plan_from_json(text: &str) -> Result<Plan, TextError> {
     let plan: Plan = parse(text, 1)?;
-    let whole =
-        |field: &str, reason: String| TextError { line: 1, field: field.to_owned(), reason };
     if plan.version != PLAN_VERSION {
         let reason =
             format!("is {}, but this build reads plans of version {PLAN_VERSION}", plan.version);
-        return Err(whole("version", reason));
+        return Err(TextError {
+            line: line_of(text, "\"version\""),
+            field: "version".to_owned(),
+            reason,
+        });
     }
-    plan.check().map_err(|fault| whole("", fault.to_string()))?;
-    Ok(plan)
+    match plan.check() {
+        Ok(()) => Ok(plan),
+        Err(fault) => Err(place(text, &plan, fault)),
+    }
+}
+
+/// Where in the text a plan is at fault: the step that is to blame, or the clients.
+fn place(text: &str, plan: &Plan, fault: PlanFault) -> TextError {
+    let Some(step) = fault.step else {
+        return TextError {
+            line: line_of(text, "\"clients\""),
+            field: "clients".to_owned(),
+            reason: fault.reason,
+        };
+    };
+    let mut places = plan.rounds.iter().enumerate().flat_map(|(r, round)| {
+        round
+            .steps
+            .iter()
+            .enumerate()
+            .map(move |(s, one)| (format!("rounds[{r}].steps[{s}]"), one.id))
+    });
+    // The last of them: where an id appears twice, the second is the one too many.
+    let field = places.rfind(|(_, id)| *id == step).map(|(field, _)| field);
+    TextError {
+        line: line_of_step(text, step),
+        field: field.unwrap_or_default(),
+        reason: fault.reason,
+    }
+}
+
+/// The line in which a word first stands.
+fn line_of(text: &str, word: &str) -> usize {
+    1 + text.find(word).map_or(0, |at| text[..at].matches('\n').count())
+}
+
+/// The line in which the last step of that id says so.
+fn line_of_step(text: &str, step: StepId) -> usize {
+    let start = text.find("\"rounds\"").unwrap_or(0);
+    let says = |at: usize| {
+        let rest =
+            text[at + "\"id\"".len()..].trim_start().strip_prefix(':').unwrap_or("").trim_start();
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+        digits == step.0.to_string()
+    };
+    let found = text[start..]
+        .match_indices("\"id\"")
+        .map(|(at, _)| start + at)
+        .filter(|at| says(*at))
+        .last();
+    1 + found.map_or(0, |at| text[..at].matches('\n').count())
 }
 
 /// Writes a plan, indented for people.
@@ -172,10 +223,13 @@ fn parse<T: DeserializeOwned>(text: &str, first_line: usize) -> Result<T, TextEr
 }
 
 fn read_error(first_line: usize, field: String, error: &serde_json::Error) -> TextError {
+    // serde_json counts lines from the start of the text that it was given, so its own words about them would contradict ours.
+    let words = error.to_string();
+    let reason = words.split(" at line ").next().unwrap_or(&words);
     TextError {
         line: first_line + error.line().saturating_sub(1),
-        field,
-        reason: error.to_string(),
+        field: if field == "?" { String::new() } else { field },
+        reason: format!("{reason} (column {})", error.column()),
     }
 }
 

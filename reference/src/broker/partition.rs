@@ -224,7 +224,7 @@ impl Log {
         let newer = session.epoch > producer.session.epoch;
         let expected = if newer { Some(0) } else { producer.next_sequence };
         match expected {
-            _ if rules.accepts_gaps || rules.accepts_stale_epochs => {}
+            _ if rules.accepts_gaps || session.epoch < producer.session.epoch => {}
             Some(expected) if first_sequence == expected => {}
             // Only what is old as a whole may be called a duplicate: clients take that for a success (KAFKA-6683).
             Some(expected) if !newer && precedes(last_sequence(batch), expected) => {

@@ -84,10 +84,10 @@ fn damaged_plans_not_json() {
     ];
     let told = said(PLAN, plan_from_json, &damages);
     expect![[r#"
-        line 1: EOF while parsing a value at line 1 column 0
-        line 19, field rounds[3].steps: EOF while parsing a list at line 19 column 93
-        line 22: trailing characters at line 22 column 1
-        line 4, field ?: expected `,` or `}` at line 4 column 3
+        line 1: EOF while parsing a value (column 0)
+        line 19, field rounds[3].steps: EOF while parsing a list (column 93)
+        line 22: trailing characters (column 1)
+        line 4: expected `,` or `}` (column 3)
     "#]]
     .assert_eq(&told);
 }
@@ -105,13 +105,13 @@ fn damaged_plans_of_another_form() {
     ];
     let told = said(PLAN, plan_from_json, &damages);
     expect![[r#"
-        line 17, field rounds[2].steps[1].op.send.batches[0][0].tag: invalid type: string "r1", expected u32 at line 17 column 90
-        line 14, field rounds[1].steps[0].id: invalid value: integer `-2`, expected u32 at line 14 column 26
-        line 16, field rounds[2].steps[0].op.send.batches[0][0].value: unknown field `value`, expected `tag` or `key` at line 16 column 106
-        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` at line 14 column 52
-        line 19, field rounds[3].steps[0].fate.held.round: unknown field `round`, expected `rounds` at line 19 column 83
-        line 20: missing field `partitions` at line 20 column 1
-        line 6, field clients[0].delivery.transactional.protocol: unknown variant `tv3`, expected `tv1` or `tv2` at line 6 column 75
+        line 17, field rounds[2].steps[1].op.send.batches[0][0].tag: invalid type: string "r1", expected u32 (column 90)
+        line 14, field rounds[1].steps[0].id: invalid value: integer `-2`, expected u32 (column 26)
+        line 16, field rounds[2].steps[0].op.send.batches[0][0].value: unknown field `value`, expected `tag` or `key` (column 106)
+        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` (column 52)
+        line 19, field rounds[3].steps[0].fate.held.round: unknown field `round`, expected `rounds` (column 83)
+        line 20: missing field `partitions` (column 1)
+        line 6, field clients[0].delivery.transactional.protocol: unknown variant `tv3`, expected `tv1` or `tv2` (column 75)
     "#]].assert_eq(&told);
 }
 
@@ -120,7 +120,7 @@ fn damaged_plans_of_another_version() {
     let damages = [("\"version\": 1", "\"version\": 2")];
     let told = said(PLAN, plan_from_json, &damages);
     expect![[r#"
-        line 1, field version: is 2, but this build reads plans of version 1
+        line 2, field version: is 2, but this build reads plans of version 1
     "#]]
     .assert_eq(&told);
 }
@@ -140,15 +140,15 @@ fn damaged_plans_without_meaning() {
     ];
     let told = said(PLAN, plan_from_json, &damages);
     expect![[r#"
-        line 1: step s3: appears twice
-        line 1: step s1: c0 has another step in this round
-        line 1: step s2: ends a transaction that it did not begin
-        line 1: step s3: partition p2 does not exist
-        line 1: has 0 partitions, not 1 to 3
-        line 1: step s5: client c9 does not exist
-        line 1: step s4: record r0 appears twice
-        line 1: step s3: has 0 batches, not 1 to 5
-        line 1: step s5: this fate cannot befall this step
+        line 17, field rounds[2].steps[1]: appears twice
+        line 12, field rounds[0].steps[1]: c0 has another step in this round
+        line 14, field rounds[1].steps[0]: ends a transaction that it did not begin
+        line 16, field rounds[2].steps[0]: partition p2 does not exist
+        line 5, field clients: has 0 partitions, not 1 to 3
+        line 19, field rounds[3].steps[0]: client c9 does not exist
+        line 17, field rounds[2].steps[1]: record r0 appears twice
+        line 16, field rounds[2].steps[0]: has 0 batches, not 1 to 5
+        line 19, field rounds[3].steps[0]: this fate cannot befall this step
     "#]]
     .assert_eq(&told);
 }
@@ -297,8 +297,8 @@ fn damaged_histories_not_json() {
     expect![[r#"
         line 1: the history is empty: its first line must be the header
         line 2: the history is empty: its first line must be the header
-        line 6, field return.outcome: EOF while parsing an object at line 1 column 41
-        line 4: trailing characters at line 1 column 46
+        line 6, field return.outcome: EOF while parsing an object (column 41)
+        line 4: trailing characters (column 46)
     "#]]
     .assert_eq(&told);
 }
@@ -315,12 +315,12 @@ fn damaged_histories_of_another_form() {
     ];
     let told = said(HISTORY, history, &damages);
     expect![[r#"
-        line 6, field return.outcome.refused: invalid type: string "45", expected i16 at line 1 column 43
-        line 4, field fault.hapened: unknown field `hapened`, expected `fault` or `happened` at line 1 column 37
-        line 4: unknown variant `faults`, expected one of `call`, `answer`, `return`, `skipped`, `crashed`, `fault`, `healed`, `read`, `committed`, `stuck` at line 1 column 9
-        line 5, field call.call.send.records[0].key: invalid value: integer `256`, expected u8 at line 1 column 88
-        line 1: missing field `target` at line 1 column 73
-        line 3, field return.outcome.done.opened.positions[0]: invalid length 1, expected a tuple of size 2 at line 1 column 79
+        line 6, field return.outcome.refused: invalid type: string "45", expected i16 (column 43)
+        line 4, field fault.hapened: unknown field `hapened`, expected `fault` or `happened` (column 37)
+        line 4: unknown variant `faults`, expected one of `call`, `answer`, `return`, `skipped`, `crashed`, `fault`, `healed`, `read`, `committed`, `stuck` (column 9)
+        line 5, field call.call.send.records[0].key: invalid value: integer `256`, expected u8 (column 88)
+        line 1: missing field `target` (column 73)
+        line 3, field return.outcome.done.opened.positions[0]: invalid length 1, expected a tuple of size 2 (column 79)
     "#]].assert_eq(&told);
 }
 

@@ -176,7 +176,7 @@ fn damaged_histories_are_refused_with_line_and_field() {
         "check -",
         &format!("{header}\nnot json\n"),
         2,
-        &expect!["error: failed to read -: line 2: expected value at line 1 column 1"],
+        &expect!["error: failed to read -: line 2: expected value (column 1)"],
     );
     check(
         "check nothing.jsonl",

@@ -88,7 +88,7 @@ fn check_dirty(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction,
         evidence.extend(facts.weaknesses.evidence(send.txn));
         let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
         let who = facts.who(seen);
-        (evidence, format!("{client} {why}, but {who}, reading committed, saw its {tag} in {to} at offset {at}"))
+        (evidence, format!("{client} {why}, but its {tag} in {to} at offset {at} was shown to {who} at read_committed"))
     });
 }
 
@@ -138,7 +138,7 @@ fn check_unseen(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction
         findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
             let (tag, to, at) = (record.tag, send.partition, record.at);
             let who = facts.who(record.first[1]);
-            let story = format!("{who}, reading committed, saw {tag} in {to} at offset {at}, and in the end it is not shown");
+            let story = format!("{tag} in {to} at offset {at} was shown to {who} at read_committed, and in the end it is not");
             (vec![send.asked.at, record.first[1], last.at], story)
         });
     }

@@ -59,21 +59,22 @@ fn find(facts: &Facts<'_>, findings: &mut Findings) {
         let call = copies[0].0;
         let mut told: Vec<At> = copies.iter().map(|(_, answer)| *answer).collect();
         if let Some(send) = facts.send_at(call) {
-            told.extend(returned(facts, send.asked.returned));
+            told.extend(returned(facts, send.asked.returned, copies));
             told.sort_unstable();
             check_send(facts, send, &told, findings);
         } else if let Some(place) = facts.ended_by(call) {
-            told.extend(returned(facts, facts.transactions[place].end.returned));
+            told.extend(returned(facts, facts.transactions[place].end.returned, copies));
             told.sort_unstable();
             check_end(facts, place, &told, findings);
         }
     }
 }
 
-/// What the client learned may be the answer to a copy that is not told of otherwise.
-fn returned(facts: &Facts<'_>, returned: At) -> Option<At> {
-    let event = facts.history.events.get(returned as usize)?;
-    matches!(event, Event::Return { outcome: Outcome::Done(_) | Outcome::Refused(_), .. }).then_some(returned)
+/// What the client learned is an answer of its own if no copy is told to have had it.
+fn returned(facts: &Facts<'_>, returned: At, copies: &[(At, At)]) -> Option<At> {
+    let learned = outcome(facts, returned)?;
+    let told = copies.iter().any(|(_, answer)| outcome(facts, *answer) == Some(learned));
+    (!told).then_some(returned)
 }
 
 /// How many batches the session sent to the partition after this one and before an event: as many as matter.

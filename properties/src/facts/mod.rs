@@ -636,6 +636,7 @@ impl<'h> Facts<'h> {
                     }
                     if let (Some(into), false) = (late, again) {
                         self.weaknesses.late_request(at, into);
+                        self.weaknesses.late_request(at, send.txn);
                     }
                 }
             }
@@ -910,11 +911,7 @@ impl<'h> Facts<'h> {
                 Some(Event::Call { client, .. }) => client.to_string(),
                 _ => "a reader".to_owned(),
             },
-            Some(Event::Read {
-                isolation: Isolation::ReadCommitted,
-                ..
-            }) => "the final read_committed read".to_owned(),
-            Some(Event::Read { .. }) => "the final read_uncommitted read".to_owned(),
+            Some(Event::Read { .. }) => "the final reader".to_owned(),
             _ => "a reader".to_owned(),
         }
     }
@@ -956,7 +953,7 @@ impl<'h> Facts<'h> {
 
     /// All records that were sent: see [`crate::watch::Watch::record`] for their order.
     pub(crate) fn for_each_sent(&self, mut see: impl FnMut(&Sight<'_>)) {
-        let order = |record: &Fact| (record.at < 0, record.partition, record.at);
+        let order = |record: &Fact| (record.copies == 0, record.partition, record.at);
         let everything = 0..self.records.len() as u32;
         // As good as always they are listed in this order already.
         if self.records.is_sorted_by_key(order) {
@@ -1034,7 +1031,7 @@ fn keep(list: &mut Vec<Odd>, odd: Odd) {
 
 impl Fact {
     fn is_seen(&mut self, partition: Partition, offset: Offset, slot: &log::Slot) {
-        if self.at < 0 {
+        if self.copies == 0 {
             (self.partition, self.at) = (partition, offset);
         }
         self.copies = self.copies.saturating_add(1);

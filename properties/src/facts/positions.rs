@@ -90,15 +90,7 @@ impl DoubtEnds {
 }
 
 fn writes(facts: &Facts<'_>, ends: &DoubtEnds, register: &Register) -> Vec<Write> {
-    let mut writes: Vec<Write> = Vec::with_capacity(register.saved.len() + register.told.len() + 1);
-    writes.push(Write {
-        position: None,
-        start: 0,
-        done_by: 0,
-        end: 0,
-        save: NONE,
-        is_read: false,
-    });
+    let mut writes: Vec<Write> = Vec::with_capacity(register.saved.len() + register.told.len());
     for (position, place) in &register.saved {
         let save = &facts.saves[*place as usize];
         if save.asked.is_refused() {
@@ -189,17 +181,21 @@ fn wrong_reads(writes: &[Write], told: &[Told]) -> Vec<Mismatch> {
 
 fn wrong_read(by_end: &[&Write], definite: &[(At, At)], told: &Told) -> Option<Mismatch> {
     let before = definite.partition_point(|(done_by, _)| *done_by < told.asked);
-    let overwritten = definite[..before].last().map_or(0, |(_, start)| *start);
-    let first = by_end.partition_point(|write| write.end < overwritten);
+    let overwritten = definite[..before].last().map(|(_, start)| *start);
+    let first = by_end.partition_point(|write| overwritten.is_some_and(|start| write.end < start));
     let in_time = |write: &&&Write| match write.is_read {
         true => write.end < told.asked,
-        false => write.start < told.at || told.at == 0,
+        false => write.start < told.at,
     };
     let candidates = || by_end[first..].iter().filter(in_time);
-    if candidates().any(|write| write.position == told.position) {
+    let unsaved = overwritten.is_none() && told.position.is_none();
+    if unsaved || candidates().any(|write| write.position == told.position) {
         return None;
     }
     let mut expected: Vec<Option<Offset>> = candidates().map(|write| write.position).collect();
+    if overwritten.is_none() {
+        expected.push(None);
+    }
     expected.sort_unstable();
     expected.dedup();
     let saves = candidates().filter(|write| write.save != NONE).map(|write| write.save);

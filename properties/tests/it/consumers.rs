@@ -49,7 +49,7 @@ mod position {
         let mut story = story();
         story.saved(0, 3);
         story.committed(None);
-        story.check("position", C, expect!["holds, 1 times"]);
+        story.check("position", C, expect!["e0 e1 e2: g0 was told that its position in p0 is none, where it had to be 3"]);
     }
 
     #[test]
@@ -79,7 +79,7 @@ mod position {
         story.answer(save, Fate::ReplyLost, crate::story::nothing());
         story.returns(save, Outcome::Unknown);
         story.committed(None);
-        story.check("position", C, expect!["holds, 1 times"]);
+        story.check("position", C, expect!["e0 e1 e3: g0 was told that its position in p0 is none, where it had to be 3"]);
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod position {
         story.saved(0, 3);
         let positions = vec![(Partition(0), Some(1))];
         story.does(0, Call::Rewind, Outcome::Done(Reply::Positions(positions)));
-        story.check("position", C, expect!["e0 e1 e3: g0 was told that its position in p0 is 1, where it had to be none or 3"]);
+        story.check("position", C, expect!["e0 e1 e3: g0 was told that its position in p0 is 1, where it had to be 3"]);
     }
 
     fn in_transaction(end: Option<Call>, position: Option<i64>) -> Story {

@@ -262,7 +262,7 @@ mod stable_offsets {
         story.healed();
         story.read_at(RU, 0, 2, &[(0, 1), (1, 2)]);
         story.read_at(RC, 0, 2, &[(0, 2), (1, 2)]);
-        story.check("stable-offsets", Claim::Idempotent, expect!["e5 e6: the final read_committed read read r2 at offset 0 of p0, where another read has r1"]);
+        story.check("stable-offsets", Claim::Idempotent, expect!["e5 e6: the final reader read r2 at offset 0 of p0, where another read has r1"]);
     }
 
     #[test]
@@ -329,17 +329,17 @@ mod no_phantom {
 
     #[test]
     fn never_sent() {
-        story(&[(0, 1), (1, 7)]).check("no-phantom", Claim::AtLeastOnce, expect!["e5: the final read_uncommitted read read r7 in p0 at offset 1, but nobody sent it"]);
+        story(&[(0, 1), (1, 7)]).check("no-phantom", Claim::AtLeastOnce, expect!["e5: the final reader read r7 in p0 at offset 1, but nobody sent it"]);
     }
 
     #[test]
     fn corrupt() {
-        story(&[(0, 1), (1, CORRUPT)]).check("no-phantom", Claim::AtLeastOnce, expect!["e5: the final read_uncommitted read read bytes that are no record of this case in p0 at offset 1"]);
+        story(&[(0, 1), (1, CORRUPT)]).check("no-phantom", Claim::AtLeastOnce, expect!["e5: the final reader read bytes that are no record of this case in p0 at offset 1"]);
     }
 
     #[test]
     fn sent_to_another_partition() {
-        story(&[(0, 1), (1, 2)]).check("no-phantom", Claim::AtLeastOnce, expect!["e2 e5: the final read_uncommitted read read r2 in p0 at offset 1, but it was sent to p1"]);
+        story(&[(0, 1), (1, 2)]).check("no-phantom", Claim::AtLeastOnce, expect!["e2 e5: the final reader read r2 in p0 at offset 1, but it was sent to p1"]);
     }
 
     #[test]

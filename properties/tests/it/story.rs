@@ -234,6 +234,15 @@ impl Story {
     /// What every property says that accuses.
     #[track_caller]
     pub(crate) fn check_all(&self, expected: Expect) {
+        expected.assert_eq(&self.accusations());
+    }
+
+    #[track_caller]
+    pub(crate) fn accuses_none(&self) {
+        assert_eq!(self.accusations(), "");
+    }
+
+    fn accusations(&self) -> String {
         let mut text = String::new();
         for judgement in judge(&self.history) {
             if matches!(judgement.verdict, Verdict::Violated(_)) {
@@ -241,9 +250,89 @@ impl Story {
                 let _ = writeln!(text, "{name}/{claim}: {}", told(&judgement.verdict));
             }
         }
-        expected.assert_eq(&text);
+        text
     }
 
-    #[track_caller]
-    pub(crate) fn accuses_none(&self) {
-        self.check_all(expect_test::expect![""te) const CORRUPT: u32 = 666_666;
+    /// What was counted.
+    pub(crate) fn notes(&self, name: &str, claim: Claim) -> Vec<(&'static str, u64)> {
+        let judgements = judge(&self.history).into_iter();
+        let mut of_property = judgements.filter(|judgement| judgement.property.name == name && judgement.claim == claim);
+        let notes = of_property.next().map(|judgement| judgement.notes).unwrap_or_default();
+        notes.iter().map(|note| (note.what, note.times)).collect()
+    }
+}
+
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Holds { times } => format!("holds, {times} times"),
+        Verdict::Untested => "untested".to_owned(),
+        Verdict::Unsupported => "unsupported".to_owned(),
+        Verdict::Violated(violations) => {
+            let told = violations.iter().map(|violation| {
+                let evidence: Vec<String> = violation.evidence.iter().map(ToString::to_string).collect();
+                let weakness = violation.weakness.map_or_else(String::new, |id| format!(" ({id})"));
+                format!("{}: {}{weakness}", evidence.join(" "), violation.story)
+            });
+            told.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// Records are upserts of the key that is the tens of their tag.
+pub(crate) fn record(tag: u32, from: Option<u32>) -> Record {
+    Record {
+        tag: Tag(tag),
+        key: Key((tag / 10) as u8),
+        from: from.map(Tag),
+    }
+}
+
+pub(crate) fn send(partition: u8, records: Vec<Record>) -> Call {
+    Call::Send {
+        partition: Partition(partition),
+        records,
+        sequence: Some(Sequence {
+            producer: 0,
+            epoch: 0,
+            first: 0,
+        }),
+    }
+}
+
+pub(crate) fn save(position: Offset, in_transaction: bool) -> Call {
+    Call::Save {
+        group: GroupId(0),
+        positions: vec![(Partition(0), position)],
+        in_transaction,
+    }
+}
+
+pub(crate) fn opened(epoch: i16, position: Option<Offset>) -> Outcome {
+    Outcome::Done(Reply::Opened {
+        session: Some((0, epoch)),
+        positions: vec![(Partition(0), position)],
+    })
+}
+
+pub(crate) fn appended(base: Offset) -> Outcome {
+    Outcome::Done(Reply::Appended { base: Some(base) })
+}
+
+pub(crate) fn nothing() -> Outcome {
+    Outcome::Done(Reply::Nothing)
+}
+
+pub(crate) fn refused(code: Code) -> Outcome {
+    Outcome::Refused(code)
+}
+
+fn seen(records: &[(Offset, u32)]) -> Vec<Seen> {
+    let seen = records.iter().map(|(offset, tag)| Seen {
+        offset: *offset,
+        tag: (*tag != CORRUPT).then_some(Tag(*tag)),
+    });
+    seen.collect()
+}
+
+/// Stands for bytes that are no record of the case.
+pub(crate) const CORRUPT: u32 = 666_666;

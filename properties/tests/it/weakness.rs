@@ -2,10 +2,12 @@
 
 use expect_test::expect;
 use onceness_properties::weakness::WEAKNESSES;
-use onceness_reference::history::{Call, Outcome};
+use onceness_reference::code::Code;
+use onceness_reference::history::{Call, Event, Outcome};
+use onceness_reference::ids::Partition;
 use onceness_reference::plan::{Delivery, Protocol};
 
-use crate::story::{HELD, RC, RU, Story, looping, nothing, producer, transactional};
+use crate::story::{HELD, RC, RU, Story, appended, looping, nothing, producer, refused, transactional};
 
 /// The abort of a first transaction is held and arrives in the second, which is then committed.
 fn torn(protocol: Protocol) -> Story {
@@ -95,7 +97,84 @@ fn a_late_request_of_an_earlier_life_is_no_excuse() {
     story.healed();
     story.read(0, 4, &[(0, 1), (2, 2)]);
     story.check_all(expect![[r#"
-        isolation/transactional: e11 e13 e16 e17 e20: c0 aborted its transaction, but the final read_committed read, reading committed, saw its r2 in p0 at offset 2
+        isolation/transactional: e11 e13 e16 e17 e20: c0 aborted its transaction, but its r2 in p0 at offset 2 was shown to the final reader at read_committed
+    "#]]);
+}
+
+#[test]
+fn a_late_send_of_an_aborted_transaction_is_appended_to_the_next() {
+    let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
+    story.open(0, 0, None);
+    story.begin(0);
+    let send = story.send(0, 0, &[1]);
+    story.returns(send, Outcome::Unknown);
+    story.abort(0);
+    story.begin(0);
+    let second = story.sent(0, 0, &[2], 0);
+    story.answer(send, HELD, appended(1));
+    story.does(0, Call::Commit, refused(Code::INVALID_TXN_STATE));
+    story.healed();
+    story.read(0, 3, &[(0, 2), (1, 1)]);
+    let _ = second;
+    story.check_all(expect![[r#"
+        order/transactional: e4 e10 e16: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0 (KAFKA-17754)
+        isolation/transactional: e8 e10 e12 e13 e14 e17: c0 was refused the commit of its transaction, but its r2 in p0 at offset 0 was shown to the final reader at read_committed (KAFKA-17754)
+        e2 e4 e6 e7 e12 e17: c0 aborted its transaction, but its r1 in p0 at offset 1 was shown to the final reader at read_committed (KAFKA-17754)
+    "#]]);
+}
+
+/// The position of the first transaction comes late and sets back the second, so the third makes the same output again.
+#[test]
+fn a_late_save_makes_a_loop_repeat_itself() {
+    let mut story = Story::of([looping(Protocol::Tv1), producer(Delivery::AtLeastOnce)]);
+    story.sent(1, 0, &[1, 2], 0);
+    story.open(0, 0, None);
+    story.begin(0);
+    story.forwarded(0, &[(11, 1)], 0);
+    let save = story.saved_in_transaction(0, 1);
+    story.commit(0);
+    for (tag, base) in [(12, 2), (13, 4)] {
+        story.begin(0);
+        story.forwarded(0, &[(tag, 2)], base);
+        story.saved_in_transaction(0, 2);
+        if tag == 12 {
+            story.answer(save, HELD, nothing());
+        }
+        story.commit(0);
+    }
+    story.healed();
+    story.read(0, 2, &[(0, 1), (1, 2)]);
+    story.read(1, 6, &[(0, 11), (2, 12), (4, 13)]);
+    story.committed(Some(2));
+    story.check_all(expect![[r#"
+        exactly-once/exactly-once: e0 e14 e18 e19 e20 e23 e27 e28 e33 e34: the position of g0 in p0 is 2, so its input r2 at offset 1 has to have 1 committed outputs, but has 2 (KAFKA-17754)
+    "#]]);
+}
+
+#[test]
+fn a_torn_transaction_may_leave_its_partition_open() {
+    let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
+    story.open(0, 0, None);
+    story.begin(0);
+    story.sent(0, 0, &[1], 0);
+    let abort = story.abort(0);
+    story.begin(0);
+    story.answer(abort, HELD, nothing());
+    story.sent(0, 0, &[2], 2);
+    story.does(0, Call::Commit, refused(Code::INVALID_TXN_STATE));
+    story.healed();
+    for partition in [0, 1] {
+        story.event(Event::Read {
+            partition: Partition(partition),
+            isolation: RC,
+            high_watermark: 3,
+            last_stable: Some(2),
+            records: Vec::new(),
+        });
+    }
+    story.check_all(expect![[r#"
+        progress/transactional: e16: after healing, the last stable offset of p0 is 2, not the high watermark 3 (KAFKA-17754)
+        e17: after healing, the last stable offset of p1 is 2, not the high watermark 3
     "#]]);
 }
 

@@ -3,6 +3,8 @@
 //! A group has one static member (KIP-345), so that a successor replaces and fences its predecessor at once, without the
 //! waiting of an ordinary rebalance.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -19,14 +21,13 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::code::Code;
-use onceness_reference::ids::{GroupId, Offset, Partition};
+use onceness_reference::ids::{GroupId, Offset, Partition, TxnId};
 use onceness_reference::plan::Protocol;
-use onceness_reference::protocol::{Answer, Member, Request, Response};
-use std::sync::PoisonError;
+use onceness_reference::protocol::{Member, Response, Session};
 
-use super::Way;
+use super::answers::{ByPartition, Exchange, Joined};
 use super::cluster::Kind;
-use super::producing::{done, first_error};
+use super::way::{Failed, Told, Way, check, said_of};
 use crate::transport::{Lane, TargetError};
 
 /// The instance id of the one member of every group.
@@ -34,6 +35,10 @@ pub(super) const INSTANCE: &str = "onceness";
 /// Longer than any case: nothing here sends heartbeats.
 const SESSION_TIMEOUT_MS: i32 = 60_000;
 const REBALANCE_TIMEOUT_MS: i32 = 5_000;
+/// A member that is told to join again does so no more often than this; then its client hears of it.
+const JOINS_MAX: usize = 4;
+/// Any version that we speak.
+const ANY: (i16, i16) = (0, i16::MAX);
 
 impl Way {
     pub(super) async fn save(
@@ -42,7 +47,7 @@ impl Way {
         group: GroupId,
         member: Option<&Member>,
         positions: &[(Partition, Offset)],
-    ) -> Result<Answer, TargetError> {
+    ) -> Told {
         let partitions = positions.iter().map(|(partition, offset)| {
             OffsetCommitRequestPartition::default()
                 .with_partition_index(partition.0.into())
@@ -54,22 +59,26 @@ impl Way {
             .with_partitions(partitions.collect());
         let shown = Shown::of(member);
         let request = OffsetCommitRequest::default()
-            .with_group_id(self.group_name(group))
+            .with_group_id(self.group_name(group, false))
             .with_generation_id_or_member_epoch(shown.generation)
             .with_member_id(shown.id)
             .with_group_instance_id(shown.instance)
             .with_topics(vec![topic]);
         let broker = self.group_coordinator(group).await?;
-        let answer = self.exchange(lane, broker, (7, 9), &request).await?;
-        let results = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        Ok(first_error(results.map(|result| result.error_code)))
+        // Static members are known from version 7 on.
+        let versions = if member.is_some() { (7, i16::MAX) } else { ANY };
+        let answer = self.exchange(lane, &broker, versions, &request).await?;
+        all_saved::<OffsetCommitRequest>(&broker, positions, &answer)
     }
 
-    pub(super) async fn save_in_txn(&self, lane: Lane, request: &Request) -> Result<Answer, TargetError> {
-        let Request::SaveInTxn { txn, session, protocol, group, member, positions } = request else {
-            // `Transport::call` is the only caller, and passes nothing else.
-            return Ok(Err(Code::INVALID_REQUEST));
-        };
+    pub(super) async fn save_in_txn(
+        &self,
+        lane: Lane,
+        (txn, session, protocol): (TxnId, Session, Protocol),
+        group: GroupId,
+        member: Option<&Member>,
+        positions: &[(Partition, Offset)],
+    ) -> Told {
         let partitions = positions.iter().map(|(partition, offset)| {
             TxnOffsetCommitRequestPartition::default()
                 .with_partition_index(partition.0.into())
@@ -79,123 +88,144 @@ impl Way {
         let topic = TxnOffsetCommitRequestTopic::default()
             .with_name(self.room.topic())
             .with_partitions(partitions.collect());
-        let shown = Shown::of(member.as_ref());
-        let message = TxnOffsetCommitRequest::default()
-            .with_transactional_id(self.transactional_id(*txn))
-            .with_group_id(self.group_name(*group))
+        let shown = Shown::of(member);
+        let request = TxnOffsetCommitRequest::default()
+            .with_transactional_id(self.transactional_id(txn))
+            .with_group_id(self.group_name(group, false))
             .with_producer_id(ProducerId(session.producer))
             .with_producer_epoch(session.epoch)
             .with_generation_id(shown.generation)
             .with_member_id(shown.id)
             .with_group_instance_id(shown.instance)
             .with_topics(vec![topic]);
-        let broker = self.group_coordinator(*group).await?;
-        let versions = match protocol {
-            Protocol::Tv1 => (3, 4),
-            Protocol::Tv2 => (5, 5),
+        let broker = self.group_coordinator(group).await?;
+        let versions = match (protocol, member) {
+            (Protocol::Tv2, _) => (5, 5),
+            // Members are shown from version 3 on (KIP-447).
+            (Protocol::Tv1, Some(_)) => (3, 4),
+            (Protocol::Tv1, None) => (0, 4),
         };
-        let answer = self.exchange(lane, broker, versions, &message).await?;
-        let results = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        Ok(first_error(results.map(|result| result.error_code)))
+        let answer = self.exchange(lane, &broker, versions, &request).await?;
+        all_saved::<TxnOffsetCommitRequest>(&broker, positions, &answer)
     }
 
-    pub(super) async fn positions(
-        &self,
-        lane: Lane,
-        group: GroupId,
-        partitions: &[Partition],
-    ) -> Result<Answer, TargetError> {
+    pub(super) async fn positions(&self, lane: Lane, group: GroupId, partitions: &[Partition]) -> Told {
+        let version = self.cluster.version::<OffsetFetchRequest>(ANY)?;
+        let name = self.group_name(group, false);
+        let topic = self.room.topic();
         let indexes: Vec<i32> = partitions.iter().map(|partition| partition.0.into()).collect();
-        let broker = self.group_coordinator(group).await?;
-        let address = self.cluster.broker(broker).unwrap_or_else(|| self.cluster.any_broker().1);
-        let many = self.cluster.version::<OffsetFetchRequest>(&address, 7, 9)? >= 8;
-        let mut request = OffsetFetchRequest::default().with_require_stable(true);
-        if many {
-            let topic = OffsetFetchRequestTopics::default()
-                .with_name(self.room.topic())
-                .with_partition_indexes(indexes);
+        // Brokers before 2.5 do not know of unstable positions.
+        let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
+        let request = if version >= 8 {
+            let topic = OffsetFetchRequestTopics::default().with_name(topic).with_partition_indexes(indexes);
             let one = OffsetFetchRequestGroup::default()
-                .with_group_id(self.group_name(group))
+                .with_group_id(name)
                 .with_member_epoch(-1)
                 .with_topics(Some(vec![topic]));
-            request.groups = vec![one];
+            request.with_groups(vec![one])
         } else {
-            let topic = OffsetFetchRequestTopic::default()
-                .with_name(self.room.topic())
-                .with_partition_indexes(indexes);
-            request.group_id = self.group_name(group);
-            request.topics = Some(vec![topic]);
-        }
-        let answer = self.exchange(lane, broker, (7, 9), &request).await?;
-        let mut code = answer.error_code;
-        let mut found = Vec::new();
-        for one in &answer.groups {
-            code = if code == 0 { one.error_code } else { code };
-            found.extend(one.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| {
-                (partition.partition_index, partition.committed_offset, partition.error_code)
-            }));
-        }
-        found.extend(answer.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| {
-            (partition.partition_index, partition.committed_offset, partition.error_code)
-        }));
-        if let Some((_, _, refused)) = found.iter().find(|(_, _, refused)| *refused != 0) {
-            code = if code == 0 { *refused } else { code };
-        }
-        let position = |partition: Partition| {
-            let known = found.iter().find(|(index, _, _)| *index == i32::from(partition.0));
-            known.map(|(_, offset, _)| *offset).filter(|offset| *offset >= 0)
+            let topic = OffsetFetchRequestTopic::default().with_name(topic).with_partition_indexes(indexes);
+            request.with_group_id(name).with_topics(Some(vec![topic]))
         };
-        let positions = partitions.iter().map(|partition| (*partition, position(*partition))).collect();
-        Ok(done(code, || Response::Positions(positions)))
+        let broker = self.group_coordinator(group).await?;
+        let answer = self.exchange(lane, &broker, ANY, &request).await?;
+        check(answer.code)?;
+        let mut found = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let (code, offset) = *said_of::<_, OffsetFetchRequest>(&broker, *partition, &answer.positions)?;
+            check(code)?;
+            found.push((*partition, (offset >= 0).then_some(offset)));
+        }
+        Ok(Response::Positions(found))
     }
 
-    pub(super) async fn join(&self, lane: Lane, group: GroupId) -> Result<Answer, TargetError> {
+    pub(super) async fn join(&self, lane: Lane, group: GroupId) -> Told {
+        let broker = self.group_coordinator(group).await?;
+        let mut id = String::new();
+        let mut last = Code::REBALANCE_IN_PROGRESS;
+        for _ in 0..JOINS_MAX {
+            let joined = self.join_once(lane, &broker, group, &id).await?;
+            let code = match joined.code {
+                0 => self.sync(lane, &broker, group, &joined).await?,
+                code => code,
+            };
+            last = Code(code);
+            match last {
+                Code(0) => {
+                    return Ok(Response::Joined(Member { generation: joined.generation, id: joined.member }));
+                }
+                // The id to join with came along.
+                Code::MEMBER_ID_REQUIRED => id = joined.member,
+                // Somebody else moved in between.
+                Code::REBALANCE_IN_PROGRESS => {}
+                _ => break,
+            }
+        }
+        Err(Failed::Refused(last))
+    }
+
+    async fn join_once(
+        &self,
+        lane: Lane,
+        broker: &Arc<str>,
+        group: GroupId,
+        id: &str,
+    ) -> Result<Joined, TargetError> {
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(StrBytes::from_static_str("range"))
             .with_metadata(subscription(&self.room.name));
-        let mut request = JoinGroupRequest::default()
-            .with_group_id(self.group_name(group))
+        let request = JoinGroupRequest::default()
+            .with_group_id(self.group_name(group, true))
             .with_session_timeout_ms(SESSION_TIMEOUT_MS)
             .with_rebalance_timeout_ms(REBALANCE_TIMEOUT_MS)
+            .with_member_id(StrBytes::from_string(id.to_owned()))
             .with_group_instance_id(Some(StrBytes::from_static_str(INSTANCE)))
             .with_protocol_type(StrBytes::from_static_str("consumer"))
             .with_protocols(vec![protocol]);
-        let broker = self.group_coordinator(group).await?;
-        let mut joined = self.exchange(lane, broker, (5, 9), &request).await?;
-        if Code(joined.error_code) == Code::MEMBER_ID_REQUIRED {
-            request.member_id = joined.member_id.clone();
-            joined = self.exchange(lane, broker, (5, 9), &request).await?;
-        }
-        if joined.error_code != 0 {
-            return Ok(Err(Code(joined.error_code)));
-        }
-        let leads = joined.leader == joined.member_id && !joined.skip_assignment;
+        self.exchange(lane, broker, ANY, &request).await
+    }
+
+    async fn sync(
+        &self,
+        lane: Lane,
+        broker: &Arc<str>,
+        group: GroupId,
+        joined: &Joined,
+    ) -> Result<i16, TargetError> {
+        let member = StrBytes::from_string(joined.member.clone());
+        let leads = joined.leader == joined.member && !joined.skip_assignment;
         let all = SyncGroupRequestAssignment::default()
-            .with_member_id(joined.member_id.clone())
+            .with_member_id(member.clone())
             .with_assignment(assignment(&self.room.name));
         let request = SyncGroupRequest::default()
-            .with_group_id(self.group_name(group))
-            .with_generation_id(joined.generation_id)
-            .with_member_id(joined.member_id.clone())
+            .with_group_id(self.group_name(group, true))
+            .with_generation_id(joined.generation)
+            .with_member_id(member)
             .with_group_instance_id(Some(StrBytes::from_static_str(INSTANCE)))
             .with_protocol_type(Some(StrBytes::from_static_str("consumer")))
             .with_protocol_name(Some(StrBytes::from_static_str("range")))
             .with_assignments(if leads { vec![all] } else { Vec::new() });
-        let synced = self.exchange(lane, broker, (3, 5), &request).await?;
-        Ok(done(synced.error_code, || {
-            Response::Joined(Member { generation: joined.generation_id, id: joined.member_id.to_string() })
-        }))
+        self.exchange(lane, broker, ANY, &request).await
     }
 
     /// The name of a group in the room. Whoever asks may make it, so it is noted.
-    fn group_name(&self, group: GroupId) -> GroupName {
-        self.room.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
-        GroupName(StrBytes::from_string(self.room.group(group)))
+    fn group_name(&self, group: GroupId, joins: bool) -> GroupName {
+        let name = self.room.group(group);
+        self.rooms.note_group(&name, joins);
+        GroupName(StrBytes::from_string(name))
     }
 
-    async fn group_coordinator(&self, group: GroupId) -> Result<i32, TargetError> {
+    async fn group_coordinator(&self, group: GroupId) -> Result<Arc<str>, Failed> {
         self.coordinator(Kind::Group, self.room.group(group)).await
     }
+}
+
+/// Done if every position was saved.
+fn all_saved<R: Exchange>(broker: &str, positions: &[(Partition, Offset)], answer: &ByPartition<i16>) -> Told {
+    for (partition, _) in positions {
+        check(*said_of::<_, R>(broker, *partition, answer)?)?;
+    }
+    Ok(Response::Done)
 }
 
 /// What a save shows of its sender.

@@ -1,45 +1,43 @@
-//! The transport *wire*: TCP to anything that speaks Kafka. Messages by the `kafka-protocol` crate, record batches by a codec
-//! of ours ([`batch`]).
+//! The transport *wire*: TCP to anything that speaks Kafka. Messages are written by the `kafka-protocol` crate; answers are
+//! read by us ([`answers`]), and so are record batches ([`batch`]), for neither may a broker's mistake end the run.
 //!
 //! Versions are negotiated, and chosen by the transaction protocol that a client speaks: up to Produce 11, EndTxn 4 and
 //! TxnOffsetCommit 4 it is TV1, from the next ones on TV2 (KIP-890).
 
+mod answers;
 mod batch;
 mod cluster;
 mod connection;
+mod fields;
 mod groups;
 mod producing;
 mod reading;
 mod rooms;
+mod way;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
-use kafka_protocol::protocol::Request as Message;
-use onceness_reference::code::Code;
+use futures::future::BoxFuture;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
-use onceness_reference::ids::Partition;
 use onceness_reference::plan::Plan;
-use onceness_reference::protocol::{Answer, Request};
 
 use crate::Adapter;
 use crate::run::run;
-use crate::transport::{Lane, TargetError, Transport};
+use crate::transport::TargetError;
 use cluster::{Cluster, DEADLINE, Kind};
-use connection::Connection;
-use rooms::{Room, Rooms};
-
-/// How long a client keeps asking what is refused for the moment.
-const PATIENCE: Duration = Duration::from_secs(5);
+use rooms::Rooms;
+use way::Way;
 
 /// A cluster that speaks Kafka, driven by the test client.
+///
+/// Whatever it makes there has a name that starts with `onceness-`: topics, groups and transactional ids.
+/// [`Adapter::clean`] removes topics and groups; transactional ids the brokers forget by themselves, no request does it.
 #[derive(Debug)]
 pub struct Kafka {
     cluster: Arc<Cluster>,
-    rooms: Rooms,
+    rooms: Arc<Rooms>,
 }
 
 impl Kafka {
@@ -57,10 +55,11 @@ impl Kafka {
     /// As [`Kafka::connect`].
     pub async fn connect_within(addresses: &[String], deadline: Duration) -> Result<Kafka, TargetError> {
         let cluster = Cluster::connect(addresses, deadline).await?;
-        for kind in [Kind::Group, Kind::Transaction] {
-            cluster.coordinator(kind, "onceness").await?;
+        cluster.ready(Kind::Group).await?;
+        if cluster.speaks_tv1() || cluster.speaks_tv2() {
+            cluster.ready(Kind::Transaction).await?;
         }
-        Ok(Kafka { cluster: Arc::new(cluster), rooms: Rooms::new() })
+        Ok(Kafka { cluster: Arc::new(cluster), rooms: Arc::new(Rooms::new()) })
     }
 }
 
@@ -70,7 +69,13 @@ impl Adapter for Kafka {
     }
 
     fn features(&self) -> Features {
-        Features { tv1: true, tv2: self.cluster.speaks_tv2(), fates: true, restart: false, members: true }
+        Features {
+            tv1: self.cluster.speaks_tv1(),
+            tv2: self.cluster.speaks_tv2(),
+            fates: true,
+            restart: false,
+            members: self.cluster.has_members(),
+        }
     }
 
     fn prepare(&self, cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {
@@ -80,10 +85,8 @@ impl Adapter for Kafka {
     fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
         Box::pin(async {
             let room = self.rooms.take(&self.cluster).await?;
-            let way = Way::new(self.cluster.clone(), room);
-            let history = run(&way, plan, self.describe()).await;
-            self.rooms.leave(way.close());
-            history
+            let way = Way::new(self.cluster.clone(), self.rooms.clone(), room);
+            run(&way, plan, self.describe()).await
         })
     }
 
@@ -92,146 +95,5 @@ impl Adapter for Kafka {
     }
 }
 
-/// The way of one case to the cluster.
-struct Way {
-    cluster: Arc<Cluster>,
-    room: Room,
-    lanes: Mutex<BTreeMap<(Lane, i32), Connection>>,
-    coordinators: Mutex<BTreeMap<(Kind, String), i32>>,
-}
-
-impl Way {
-    fn new(cluster: Arc<Cluster>, room: Room) -> Self {
-        Way { cluster, room, lanes: Mutex::default(), coordinators: Mutex::default() }
-    }
-
-    /// Gives idle connections back, and the room.
-    fn close(self) -> Room {
-        for (_, connection) in std::mem::take(&mut *self.lanes()) {
-            self.cluster.put_back(connection);
-        }
-        self.room
-    }
-
-    fn lanes(&self) -> MutexGuard<'_, BTreeMap<(Lane, i32), Connection>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One request on a lane. A connection that failed is not used again.
-    async fn exchange<M: Message>(
-        &self,
-        lane: Lane,
-        broker: i32,
-        versions: (i16, i16),
-        request: &M,
-    ) -> Result<M::Response, TargetError> {
-        let (mut connection, version) = self.connection::<M>(lane, broker, versions).await?;
-        let answer = connection.exchange(version, request).await?;
-        self.lanes().insert((lane, broker), connection);
-        Ok(answer)
-    }
-
-    async fn connection<M: Message>(
-        &self,
-        lane: Lane,
-        broker: i32,
-        (least, most): (i16, i16),
-    ) -> Result<(Connection, i16), TargetError> {
-        let address = self.cluster.broker(broker).unwrap_or_else(|| self.cluster.any_broker().1);
-        let version = self.cluster.version::<M>(&address, least, most)?;
-        let open = self.lanes().remove(&(lane, broker));
-        let connection = match open {
-            Some(connection) => connection,
-            None => self.cluster.take(&address).await?,
-        };
-        Ok((connection, version))
-    }
-
-    fn leader(&self, partition: Partition) -> i32 {
-        let leaders = self.room.leaders.lock().unwrap_or_else(PoisonError::into_inner);
-        leaders.get(usize::from(partition.0)).copied().unwrap_or(-1)
-    }
-
-    async fn coordinator(&self, kind: Kind, key: String) -> Result<i32, TargetError> {
-        if self.cluster.has_one_broker() {
-            return Ok(self.cluster.any_broker().0);
-        }
-        let place = (kind, key);
-        let known = self.coordinators().get(&place).copied();
-        match known {
-            Some(node) => Ok(node),
-            None => {
-                let node = self.cluster.coordinator(kind, &place.1).await?;
-                self.coordinators().insert(place, node);
-                Ok(node)
-            }
-        }
-    }
-
-    fn coordinators(&self) -> MutexGuard<'_, BTreeMap<(Kind, String), i32>> {
-        self.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Leaders and coordinators move: what a broker says it is not, is looked up again.
-    async fn look_again(&self, code: Code) -> Result<(), TargetError> {
-        match code {
-            Code::NOT_COORDINATOR | Code::COORDINATOR_NOT_AVAILABLE => self.coordinators().clear(),
-            Code::NOT_LEADER_OR_FOLLOWER | Code::FENCED_LEADER_EPOCH | Code::UNKNOWN_LEADER_EPOCH => {
-                let leaders = rooms::find_leaders(&self.cluster, &self.room.name).await?;
-                *self.room.leaders.lock().unwrap_or_else(PoisonError::into_inner) = leaders;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Transport for Way {
-    async fn call(&self, lane: Lane, request: &Request) -> Result<Answer, TargetError> {
-        let answer = match request {
-            Request::InitProducer { txn } => self.init_producer(lane, *txn).await,
-            Request::AddPartition { txn, session, partition } => {
-                self.add_partition(lane, *txn, *session, *partition).await
-            }
-            Request::AddGroup { txn, session, group } => self.add_group(lane, *txn, *session, *group).await,
-            Request::Produce { partition, batch, acks, txn } => {
-                self.produce(lane, *partition, batch, *acks, *txn).await
-            }
-            Request::EndTxn { txn, session, ending, protocol } => {
-                self.end_txn(lane, *txn, *session, *ending, *protocol).await
-            }
-            Request::SaveInTxn { .. } => self.save_in_txn(lane, request).await,
-            Request::Save { group, member, positions } => {
-                self.save(lane, *group, member.as_ref(), positions).await
-            }
-            Request::Positions { group, partitions } => self.positions(lane, *group, partitions).await,
-            Request::Join { group } => self.join(lane, *group).await,
-            Request::Fetch { partition, offset, isolation } => {
-                self.fetch(lane, *partition, *offset, *isolation).await
-            }
-        }?;
-        if let Err(code) = answer {
-            self.look_again(code).await?;
-        }
-        Ok(answer)
-    }
-
-    fn cut(&self, lane: Lane) {
-        self.lanes().retain(|(of, _), _| *of != lane);
-    }
-
-    /// 1, 2, 4, … ms, 64 at most.
-    async fn back_off(&self, retry: u32) -> bool {
-        let pause = |retry: u32| Duration::from_millis(1 << retry.saturating_sub(1).min(6));
-        tokio::time::sleep(pause(retry)).await;
-        (1..=retry).map(pause).sum::<Duration>() < PATIENCE
-    }
-
-    async fn restart(&self) -> bool {
-        false
-    }
-
-    async fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) {
-        join_all(steps).await;
-    }
-}
+#[cfg(test)]
+mod tests;

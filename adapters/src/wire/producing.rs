@@ -1,5 +1,6 @@
 //! Requests of producers: sessions, batches and the ends of transactions.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
@@ -9,36 +10,37 @@ use kafka_protocol::messages::{
     ProduceRequest, ProducerId, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
-use onceness_reference::code::Code;
 use onceness_reference::ids::{GroupId, Partition, TxnId};
 use onceness_reference::plan::Protocol;
-use onceness_reference::protocol::{Answer, Batch, Ending, Response, Session};
+use onceness_reference::protocol::{Batch, Ending, Response, Session};
 
-use super::Way;
 use super::batch::{self, NewBatch};
 use super::cluster::Kind;
+use super::way::{Failed, Told, Way, check, said_of};
 use crate::payload;
-use crate::transport::{Lane, TargetError};
+use crate::transport::Lane;
 
 /// How long a transaction may stay open: longer than any case, for nothing here waits for it.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
+/// How long a broker may wait for replicas; it should say so before we give up on its answer.
 const PRODUCE_TIMEOUT_MS: i32 = 8_000;
+/// Any version that we speak.
+const ANY: (i16, i16) = (0, i16::MAX);
 
 impl Way {
-    pub(super) async fn init_producer(&self, lane: Lane, txn: Option<TxnId>) -> Result<Answer, TargetError> {
+    pub(super) async fn init_producer(&self, lane: Lane, txn: Option<TxnId>) -> Told {
         let broker = match txn {
             Some(txn) => self.transaction_coordinator(txn).await?,
-            None => self.cluster.any_broker().0,
+            None => self.cluster.any_broker(),
         };
         let request = InitProducerIdRequest::default()
             .with_transactional_id(txn.map(|txn| self.transactional_id(txn)))
             .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1);
-        let answer = self.exchange(lane, broker, (0, 5), &request).await?;
-        Ok(done(answer.error_code, || {
-            Response::Producer(Session { producer: answer.producer_id.0, epoch: answer.producer_epoch })
-        }))
+        let (code, session) = self.exchange(lane, &broker, ANY, &request).await?;
+        check(code)?;
+        Ok(Response::Producer(session))
     }
 
     pub(super) async fn add_partition(
@@ -47,7 +49,7 @@ impl Way {
         txn: TxnId,
         session: Session,
         partition: Partition,
-    ) -> Result<Answer, TargetError> {
+    ) -> Told {
         let topic = AddPartitionsToTxnTopic::default()
             .with_name(self.room.topic())
             .with_partitions(vec![partition.0.into()]);
@@ -57,27 +59,20 @@ impl Way {
             .with_v3_and_below_producer_epoch(session.epoch)
             .with_v3_and_below_topics(vec![topic]);
         let broker = self.transaction_coordinator(txn).await?;
-        // Version 4 is for brokers among themselves.
-        let answer = self.exchange(lane, broker, (0, 3), &request).await?;
-        let results = answer.results_by_topic_v3_and_below.iter().flat_map(|topic| &topic.results_by_partition);
-        Ok(first_error(results.map(|result| result.partition_error_code)))
+        let answer = self.exchange(lane, &broker, ANY, &request).await?;
+        check(*said_of::<_, AddPartitionsToTxnRequest>(&broker, partition, &answer)?)?;
+        Ok(Response::Done)
     }
 
-    pub(super) async fn add_group(
-        &self,
-        lane: Lane,
-        txn: TxnId,
-        session: Session,
-        group: GroupId,
-    ) -> Result<Answer, TargetError> {
+    pub(super) async fn add_group(&self, lane: Lane, txn: TxnId, session: Session, group: GroupId) -> Told {
         let request = AddOffsetsToTxnRequest::default()
             .with_transactional_id(self.transactional_id(txn))
             .with_producer_id(ProducerId(session.producer))
             .with_producer_epoch(session.epoch)
             .with_group_id(GroupName(StrBytes::from_string(self.room.group(group))));
         let broker = self.transaction_coordinator(txn).await?;
-        let answer = self.exchange(lane, broker, (0, 3), &request).await?;
-        Ok(done(answer.error_code, || Response::Done))
+        check(self.exchange(lane, &broker, ANY, &request).await?)?;
+        Ok(Response::Done)
     }
 
     pub(super) async fn produce(
@@ -87,7 +82,7 @@ impl Way {
         batch: &Batch,
         acks: bool,
         txn: Option<(TxnId, Protocol)>,
-    ) -> Result<Answer, TargetError> {
+    ) -> Told {
         let records = batch.records.iter().map(|record| payload::encode(&self.room.name, partition, record));
         let bytes = batch::encode(&NewBatch {
             session: batch.session,
@@ -105,23 +100,17 @@ impl Way {
             .with_topic_data(vec![topic]);
         let versions = match txn {
             Some((_, Protocol::Tv2)) => (12, 12),
-            _ => (3, 11),
+            _ => (0, 11),
         };
-        let leader = self.leader(partition);
+        let leader = self.leader(partition).await?;
         if !acks {
-            let (mut connection, version) = self.connection::<ProduceRequest>(lane, leader, versions).await?;
-            connection.post(version, &request).await?;
-            self.lanes().insert((lane, leader), connection);
-            return Ok(Ok(Response::Done));
+            self.post(lane, &leader, versions, &request).await?;
+            return Ok(Response::Done);
         }
-        let answer = self.exchange(lane, leader, versions, &request).await?;
-        let mut results = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-        Ok(match results.next() {
-            Some(result) => done(result.error_code, || {
-                Response::Appended((result.base_offset >= 0).then_some(result.base_offset))
-            }),
-            None => Err(Code::UNKNOWN_SERVER_ERROR),
-        })
+        let answer = self.exchange(lane, &leader, versions, &request).await?;
+        let produced = said_of::<_, ProduceRequest>(&leader, partition, &answer)?;
+        check(produced.code)?;
+        Ok(Response::Appended((produced.base >= 0).then_some(produced.base)))
     }
 
     pub(super) async fn end_txn(
@@ -131,7 +120,7 @@ impl Way {
         session: Session,
         ending: Ending,
         protocol: Protocol,
-    ) -> Result<Answer, TargetError> {
+    ) -> Told {
         let request = EndTxnRequest::default()
             .with_transactional_id(self.transactional_id(txn))
             .with_producer_id(ProducerId(session.producer))
@@ -142,40 +131,17 @@ impl Way {
             Protocol::Tv1 => (0, 4),
             Protocol::Tv2 => (5, 5),
         };
-        let answer = self.exchange(lane, broker, versions, &request).await?;
-        Ok(done(answer.error_code, || match protocol {
-            Protocol::Tv1 => Response::Ended(session),
-            Protocol::Tv2 => {
-                Response::Ended(Session { producer: answer.producer_id.0, epoch: answer.producer_epoch })
-            }
-        }))
+        let (code, next) = self.exchange(lane, &broker, versions, &request).await?;
+        check(code)?;
+        Ok(Response::Ended(next.unwrap_or(session)))
     }
 
     pub(super) fn transactional_id(&self, txn: TxnId) -> TransactionalId {
         TransactionalId(StrBytes::from_string(self.room.txn(txn)))
     }
 
-    async fn transaction_coordinator(&self, txn: TxnId) -> Result<i32, TargetError> {
+    async fn transaction_coordinator(&self, txn: TxnId) -> Result<Arc<str>, Failed> {
         self.coordinator(Kind::Transaction, self.room.txn(txn)).await
-    }
-}
-
-pub(super) fn done(code: i16, response: impl FnOnce() -> Response) -> Answer {
-    match code {
-        0 => Ok(response()),
-        code => Err(Code(code)),
-    }
-}
-
-/// The answer to a request that has a result for each part: done if all are, and if there is any.
-pub(super) fn first_error(codes: impl Iterator<Item = i16>) -> Answer {
-    let mut codes = codes.peekable();
-    if codes.peek().is_none() {
-        return Err(Code::UNKNOWN_SERVER_ERROR);
-    }
-    match codes.find(|code| *code != 0) {
-        None => Ok(Response::Done),
-        Some(code) => Err(Code(code)),
     }
 }
 

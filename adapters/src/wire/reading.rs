@@ -1,18 +1,29 @@
-//! Fetching: full fetches without a session, one partition at a time, answered at once.
+//! Fetching: full fetches without a session, answered at once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use onceness_reference::code::Code;
 use onceness_reference::ids::{Offset, Partition};
 use onceness_reference::plan::Isolation;
-use onceness_reference::protocol::{Answer, Body, FetchReply, LogBatch, Response};
+use onceness_reference::protocol::{Body, FetchReply, LogBatch, Response};
+use tokio::time::Instant;
 
-use super::Way;
 use super::batch::{self, FoundBatch, FoundBody};
+use super::cluster::Cluster;
+use super::rooms::Room;
+use super::way::{Failed, Told, Way, check, said_of};
 use crate::payload;
 use crate::transport::{Lane, TargetError};
 
-const FETCH_BYTES_MAX: i32 = 4 << 20;
+/// How much one fetch may bring.
+const FETCH_BYTES_MAX: i32 = 1 << 20;
+/// The pause between two looks at partitions that are not ready.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Way {
     pub(super) async fn fetch(
@@ -21,56 +32,27 @@ impl Way {
         partition: Partition,
         offset: Offset,
         isolation: Isolation,
-    ) -> Result<Answer, TargetError> {
-        let wanted = FetchPartition::default()
-            .with_partition(partition.0.into())
-            .with_current_leader_epoch(-1)
-            .with_fetch_offset(offset)
-            .with_partition_max_bytes(FETCH_BYTES_MAX);
-        // By name up to version 12, by id after; the codec writes the one that the version has.
-        let topic = FetchTopic::default()
-            .with_topic(self.room.topic())
-            .with_topic_id(self.room.topic_id)
-            .with_partitions(vec![wanted]);
-        let request = FetchRequest::default()
-            .with_max_wait_ms(0)
-            .with_min_bytes(0)
-            .with_max_bytes(FETCH_BYTES_MAX)
-            .with_isolation_level(match isolation {
-                Isolation::ReadUncommitted => 0,
-                Isolation::ReadCommitted => 1,
-            })
-            .with_session_id(0)
-            .with_session_epoch(-1)
-            .with_topics(vec![topic]);
-        let leader = self.leader(partition);
-        let answer = self.exchange(lane, leader, (4, 17), &request).await?;
-        if answer.error_code != 0 {
-            return Ok(Err(Code(answer.error_code)));
-        }
-        let Some(found) = answer.responses.iter().flat_map(|topic| &topic.partitions).next() else {
-            return Ok(Err(Code::UNKNOWN_SERVER_ERROR));
-        };
-        if found.error_code != 0 {
-            return Ok(Err(Code(found.error_code)));
-        }
-        let bytes = found.records.clone().unwrap_or_default();
-        let batches = batch::decode(bytes).map_err(|reason| TargetError {
-            address: self.cluster.broker(leader).unwrap_or_default(),
-            request: "Fetch".to_owned(),
-            reason,
+    ) -> Told {
+        let topic = wanted(&self.room, [(partition, offset)]);
+        let request = request(vec![topic], FETCH_BYTES_MAX, isolation);
+        let leader = self.leader(partition).await?;
+        let answer = self.exchange(lane, &leader, fetch_versions(&self.room), &request).await?;
+        check(answer.code)?;
+        let found = said_of::<_, FetchRequest>(&leader, partition, &answer.partitions)?;
+        check(found.code)?;
+        let batches = batch::decode(found.records.clone()).map_err(|reason| {
+            Failed::Target(TargetError { address: leader.to_string(), request: "Fetch".to_owned(), reason })
         })?;
-        let aborted = found.aborted_transactions.iter().flatten();
-        Ok(Ok(Response::Fetched(FetchReply {
+        Ok(Response::Fetched(FetchReply {
             high_watermark: found.high_watermark,
-            last_stable: found.last_stable_offset,
-            aborted: aborted.map(|aborted| (aborted.producer_id.0, aborted.first_offset)).collect(),
+            last_stable: found.last_stable,
+            aborted: found.aborted.clone(),
             batches: batches.into_iter().map(|batch| self.recognise(partition, batch)).collect(),
-        })))
+        }))
     }
 
     fn recognise(&self, partition: Partition, found: FoundBatch) -> LogBatch {
-        let record = |(offset, key, value): (i64, Option<bytes::Bytes>, Option<bytes::Bytes>)| {
+        let record = |(offset, key, value): (i64, Option<Bytes>, Option<Bytes>)| {
             (offset, payload::decode(&self.room.name, partition, key.as_deref(), value.as_deref()))
         };
         let body = match found.body {
@@ -89,4 +71,73 @@ impl Way {
             body,
         }
     }
+}
+
+/// Waits until the leaders of new partitions lead: they are named before they know it themselves, and a batch that is sent
+/// too early is refused with a code that leaves open whether it was appended.
+pub(super) async fn wait_until_readable(cluster: &Cluster, rooms: &[Room]) -> Result<(), TargetError> {
+    let mut by_leader: BTreeMap<i32, Vec<FetchTopic>> = BTreeMap::new();
+    for room in rooms {
+        let leaders = room.leaders().clone();
+        for (partition, leader) in (0..).map(Partition).zip(leaders) {
+            by_leader.entry(leader).or_default().push(wanted(room, [(partition, 0)]));
+        }
+    }
+    let end = cluster.patience();
+    let by_name = rooms.iter().any(|room| room.topic_id.is_nil());
+    for (leader, topics) in by_leader {
+        let address: Arc<str> = cluster.broker(leader).unwrap_or_else(|| cluster.any_broker());
+        let request = request(topics, 1, Isolation::ReadUncommitted);
+        loop {
+            let answer = match by_name {
+                true => cluster.ask_within(&address, BY_NAME, &request).await?,
+                false => cluster.ask(&address, &request).await?,
+            };
+            let unready = answer.partitions.iter().map(|(_, found)| found.code).find(|code| *code != 0);
+            match unready.or((answer.code != 0).then_some(answer.code)) {
+                None => break,
+                Some(code) if Instant::now() > end => {
+                    return Err(cluster.error("Fetch", format!("new partitions cannot be read: {}", Code(code))));
+                }
+                Some(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The versions that name topics by their names; the later ones take ids.
+const BY_NAME: (i16, i16) = (0, 12);
+
+fn fetch_versions(room: &Room) -> (i16, i16) {
+    if room.topic_id.is_nil() { BY_NAME } else { (0, i16::MAX) }
+}
+
+fn wanted(room: &Room, partitions: impl IntoIterator<Item = (Partition, Offset)>) -> FetchTopic {
+    let partitions = partitions.into_iter().map(|(partition, offset)| {
+        FetchPartition::default()
+            .with_partition(partition.0.into())
+            .with_current_leader_epoch(-1)
+            .with_fetch_offset(offset)
+            .with_partition_max_bytes(FETCH_BYTES_MAX)
+    });
+    // The crate writes the name or the id, whichever the version has.
+    FetchTopic::default()
+        .with_topic(room.topic())
+        .with_topic_id(room.topic_id)
+        .with_partitions(partitions.collect())
+}
+
+fn request(topics: Vec<FetchTopic>, bytes_max: i32, isolation: Isolation) -> FetchRequest {
+    FetchRequest::default()
+        .with_max_wait_ms(0)
+        .with_min_bytes(0)
+        .with_max_bytes(bytes_max)
+        .with_isolation_level(match isolation {
+            Isolation::ReadUncommitted => 0,
+            Isolation::ReadCommitted => 1,
+        })
+        .with_session_id(0)
+        .with_session_epoch(-1)
+        .with_topics(topics)
 }

@@ -2,47 +2,65 @@
 //! groups and transactional ids. All of it is removed at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId as GroupName, LeaveGroupRequest,
-    ListOffsetsRequest, MetadataRequest, TopicName,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId as GroupName, LeaveGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::code::Code;
 use onceness_reference::ids::{GroupId, TxnId};
 use onceness_reference::wellformed::PARTITIONS_MAX;
+use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::answers::{Named, Topic};
 use super::cluster::{Cluster, Kind};
 use super::groups::INSTANCE;
+use super::reading;
 use crate::TargetError;
 
 /// No single request makes or deletes more topics than this.
-const BULK: usize = 250;
-/// How long a cluster may take to elect leaders for new topics.
-const PATIENCE: Duration = Duration::from_secs(30);
+const BULK: usize = 500;
+/// How many requests of the cleaning are under way at once.
+const AT_ONCE: usize = 16;
+/// How long a broker may take to make or delete topics before it answers.
+const ADMIN_TIMEOUT_MS: i32 = 8_000;
+/// The pause between two looks at something that is not ready.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// `INVALID_REPLICATION_FACTOR`, which no other request can meet.
+const INVALID_REPLICATION_FACTOR: Code = Code(38);
+/// `INVALID_CONFIG`, which no other request can meet.
+const INVALID_CONFIG: Code = Code(40);
 
 /// One case's part of the cluster.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) name: String,
+    /// What its topic is called, and what the names of its groups and transactional ids start with.
+    pub(super) name: StrBytes,
+    /// Nil where the brokers have no topic ids.
     pub(super) topic_id: Uuid,
-    /// The leader of each partition.
-    pub(super) leaders: Mutex<Vec<i32>>,
-    /// The groups that were used, to be removed.
-    pub(super) groups: Mutex<BTreeSet<GroupId>>,
+    /// The leader of each partition; empty if it is to be looked up.
+    leaders: Mutex<Vec<i32>>,
 }
 
 impl Room {
+    /// The room of a topic, if all its partitions have leaders.
+    fn of(topic: Topic) -> Option<Room> {
+        let leaders = leaders(&topic)?;
+        let name = StrBytes::from_string(topic.name);
+        Some(Room { name, topic_id: Uuid::from_u128(topic.id), leaders: Mutex::new(leaders) })
+    }
+
     pub(super) fn topic(&self) -> TopicName {
-        TopicName(StrBytes::from_string(self.name.clone()))
+        TopicName(self.name.clone())
     }
 
     pub(super) fn group(&self, group: GroupId) -> String {
@@ -52,6 +70,26 @@ impl Room {
     pub(super) fn txn(&self, txn: TxnId) -> String {
         format!("{}-{txn}", self.name)
     }
+
+    pub(super) fn leaders(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks who leads the partitions now. That nobody does is no error: it is seen when one is needed.
+    pub(super) async fn look_up(&self, cluster: &Cluster) -> Result<(), TargetError> {
+        let topics = cluster.topics(std::iter::once(self.name.clone())).await?;
+        if let Some(leaders) = topics.first().and_then(leaders) {
+            *self.leaders() = leaders;
+        }
+        Ok(())
+    }
+}
+
+/// The leader of each partition in order, if all have one.
+fn leaders(topic: &Topic) -> Option<Vec<i32>> {
+    let by_index: BTreeMap<i32, i32> = topic.leaders.iter().copied().filter(|(_, leader)| *leader >= 0).collect();
+    let all = topic.code == 0 && by_index.keys().copied().eq(0..i32::from(PARTITIONS_MAX));
+    all.then(|| by_index.into_values().collect())
 }
 
 /// The rooms of a run.
@@ -65,10 +103,12 @@ pub(super) struct Rooms {
 struct State {
     made: usize,
     free: Vec<Room>,
-    /// Names of topics that exist and are not yet deleted.
+    /// Names of topics that may exist.
     topics: BTreeSet<String>,
-    /// Names of groups that may exist.
-    groups: BTreeSet<String>,
+    /// Names of groups that may exist, each with whether it may have a member.
+    groups: BTreeMap<String, bool>,
+    /// How this cluster wants its topics, once known.
+    manner: usize,
 }
 
 impl Rooms {
@@ -87,11 +127,15 @@ impl Rooms {
         }
     }
 
-    /// Takes back a used room, to be removed later.
-    pub(super) fn leave(&self, room: Room) {
-        let groups = room.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let names: Vec<String> = groups.iter().map(|group| room.group(*group)).collect();
-        self.state().groups.extend(names);
+    /// Notes that a group may exist from now on, and whether it may have a member.
+    pub(super) fn note_group(&self, name: &str, joined: bool) {
+        let mut state = self.state();
+        match state.groups.get_mut(name) {
+            Some(known) => *known |= joined,
+            None => {
+                state.groups.insert(name.to_owned(), joined);
+            }
+        }
     }
 
     pub(super) async fn make(&self, cluster: &Cluster, count: usize) -> Result<(), TargetError> {
@@ -114,40 +158,48 @@ impl Rooms {
             state.topics.extend(names.iter().cloned());
             names
         };
-        // Any broker passes the request on to the controller (KIP-590).
-        let (_, address) = cluster.any_broker();
-        let version = cluster.version::<CreateTopicsRequest>(&address, 4, 7)?;
-        let topics = names.iter().map(|name| new_topic(name)).collect();
-        let request = CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(30_000);
-        let answer = cluster.ask(&address, version, &request).await?;
-        if let Some(failed) = answer.topics.iter().find(|topic| topic.error_code != 0) {
-            let why = failed.error_message.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
-            return Err(TargetError {
-                address,
-                request: "CreateTopics".to_owned(),
-                reason: format!("topic {} was refused: {}{why}", *failed.name, Code(failed.error_code)),
-            });
+        let mut manner = self.state().manner;
+        let mut left = names.clone();
+        while let Some((failed, why)) = create(cluster, MANNERS[manner], &mut left).await? {
+            let adaptable =
+                [INVALID_REPLICATION_FACTOR, INVALID_CONFIG, Code::INVALID_REQUEST].contains(&Code(failed));
+            if !adaptable || manner + 1 == MANNERS.len() {
+                return Err(cluster.error("CreateTopics", why));
+            }
+            manner += 1;
         }
+        self.state().manner = manner;
         let rooms = find(cluster, &names).await?;
-        await_leaders(cluster, &rooms).await?;
+        reading::wait_until_readable(cluster, &rooms).await?;
         self.state().free.extend(rooms);
         Ok(())
     }
 
-    /// Deletes the topics and groups of the run.
+    /// Deletes the topics and groups of the run, as far as that goes; reports the first thing that went wrong.
     pub(super) async fn clean(&self, cluster: &Cluster) -> Result<(), TargetError> {
         let (topics, groups) = {
             let mut state = self.state();
             state.free.clear();
             (std::mem::take(&mut state.topics), std::mem::take(&mut state.groups))
         };
+        let groups_gone = delete_groups(cluster, groups).await;
         let topics: Vec<String> = topics.into_iter().collect();
-        let groups: Vec<String> = groups.into_iter().collect();
-        let groups_gone = delete_groups(cluster, &groups).await;
+        let mut topics_gone = Ok(());
         for some in topics.chunks(BULK) {
-            delete_topics(cluster, some).await?;
+            topics_gone = topics_gone.and(delete_topics(cluster, some).await);
         }
-        groups_gone
+        groups_gone.and(topics_gone)
+    }
+
+    /// What all names of the run start with.
+    #[cfg(test)]
+    pub(super) fn prefix(&self) -> &str {
+        &self.run
+    }
+
+    #[cfg(test)]
+    pub(super) fn groups_noted(&self) -> Vec<String> {
+        self.state().groups.keys().cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,160 +207,158 @@ impl Rooms {
     }
 }
 
-fn new_topic(name: &str) -> CreatableTopic {
-    // Each partition would map 20 MB of index otherwise.
-    let index = CreatableTopicConfig::default()
-        .with_name(StrBytes::from_static_str("segment.index.bytes"))
-        .with_value(Some(StrBytes::from_static_str("16384")));
-    CreatableTopic::default()
-        .with_name(TopicName(StrBytes::from_string(name.to_owned())))
-        .with_num_partitions(i32::from(PARTITIONS_MAX))
-        .with_replication_factor(-1)
-        .with_configs(vec![index])
+/// How a topic is asked for.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// -1: as the cluster does by default.
+    replicas: i16,
+    /// Each partition would map 20 MB of index otherwise. Some brokers do not know the setting.
+    small_index: bool,
+}
+
+/// The best first.
+const MANNERS: [Manner; 4] = [
+    Manner { replicas: -1, small_index: true },
+    Manner { replicas: -1, small_index: false },
+    Manner { replicas: 1, small_index: true },
+    Manner { replicas: 1, small_index: false },
+];
+
+/// Makes topics. Those that could not be made are left in the list, and one of them is told.
+async fn create(
+    cluster: &Cluster,
+    manner: Manner,
+    names: &mut Vec<String>,
+) -> Result<Option<(i16, String)>, TargetError> {
+    let setting = |name, value| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(Some(StrBytes::from_static_str(value)))
+    };
+    let topics = names.iter().map(|name| {
+        CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(i32::from(PARTITIONS_MAX))
+            .with_replication_factor(manner.replicas)
+            .with_configs(match manner.small_index {
+                true => vec![setting("segment.index.bytes", "16384")],
+                false => Vec::new(),
+            })
+    });
+    let request =
+        CreateTopicsRequest::default().with_topics(topics.collect()).with_timeout_ms(ADMIN_TIMEOUT_MS);
+    let answer = cluster.ask(&cluster.controller(), &request).await?;
+    let made = |topic: &Named| topic.code == 0 || Code(topic.code) == Code::TOPIC_ALREADY_EXISTS;
+    let done: BTreeSet<&str> = answer.iter().filter(|topic| made(topic)).map(|topic| &*topic.name).collect();
+    names.retain(|name| !done.contains(name.as_str()));
+    let failed = answer.iter().find(|topic| !made(topic));
+    Ok(match (failed, names.first()) {
+        (Some(topic), _) => {
+            let message = if topic.message.is_empty() { String::new() } else { format!(" ({})", topic.message) };
+            Some((topic.code, format!("topic {} was refused: {}{message}", topic.name, Code(topic.code))))
+        }
+        (None, Some(name)) => Some((0, format!("the answer says nothing of topic {name}"))),
+        (None, None) => None,
+    })
 }
 
 /// Where the partitions of new topics are, once they all have leaders.
 async fn find(cluster: &Cluster, names: &[String]) -> Result<Vec<Room>, TargetError> {
-    let (_, address) = cluster.any_broker();
-    let version = cluster.version::<MetadataRequest>(&address, 4, 13)?;
-    let topics = names.iter().map(|name| {
-        let name = TopicName(StrBytes::from_string(name.clone()));
-        MetadataRequestTopic::default().with_name(Some(name))
-    });
-    let request = MetadataRequest::default().with_topics(Some(topics.collect()));
-    let start = tokio::time::Instant::now();
+    let end = cluster.patience();
     loop {
-        let answer = cluster.ask(&address, version, &request).await?;
-        cluster.learn(&answer);
-        let ready = answer.topics.iter().filter(|topic| {
-            topic.error_code == 0
-                && topic.partitions.len() == usize::from(PARTITIONS_MAX)
-                && topic.partitions.iter().all(|partition| partition.leader_id.0 >= 0)
-        });
-        let rooms: Vec<Room> = ready
-            .map(|topic| Room {
-                name: topic.name.as_ref().map_or_else(String::new, |name| name.to_string()),
-                topic_id: topic.topic_id,
-                leaders: Mutex::new(leaders(&topic.partitions)),
-                groups: Mutex::default(),
-            })
-            .collect();
+        let topics = cluster.topics(names.iter().map(|name| StrBytes::from_string(name.clone()))).await?;
+        let rooms: Vec<Room> = topics.into_iter().filter_map(Room::of).collect();
         if rooms.len() == names.len() {
             return Ok(rooms);
         }
-        if start.elapsed() > PATIENCE {
-            return Err(TargetError {
-                address,
-                request: "Metadata".to_owned(),
-                reason: format!("only {} of {} new topics have leaders after {PATIENCE:?}", rooms.len(), names.len()),
-            });
+        if Instant::now() > end {
+            let reason = format!("only {} of {} new topics got leaders", rooms.len(), names.len());
+            return Err(cluster.error("Metadata", reason));
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// Leaders are named before they know of it: a broker that has just been made leader of many partitions refuses them for
-/// seconds. Asks every leader for the ends of its new partitions until it knows them all.
-async fn await_leaders(cluster: &Cluster, rooms: &[Room]) -> Result<(), TargetError> {
-    let mut by_leader: BTreeMap<i32, Vec<ListOffsetsTopic>> = BTreeMap::new();
-    for room in rooms {
-        let leaders = room.leaders.lock().unwrap_or_else(PoisonError::into_inner);
-        for (partition, leader) in leaders.iter().enumerate() {
-            let end = ListOffsetsPartition::default().with_partition_index(partition as i32).with_timestamp(-1);
-            let topic = ListOffsetsTopic::default().with_name(room.topic()).with_partitions(vec![end]);
-            by_leader.entry(*leader).or_default().push(topic);
-        }
-    }
-    for (leader, topics) in by_leader {
-        let Some(address) = cluster.broker(leader) else { continue };
-        let version = cluster.version::<ListOffsetsRequest>(&address, 1, 7)?;
-        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics);
-        let start = tokio::time::Instant::now();
-        loop {
-            let answer = cluster.ask(&address, version, &request).await?;
-            let ends = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            let refused = ends.map(|end| end.error_code).find(|code| *code != 0);
-            match refused {
-                None => break,
-                Some(code) if start.elapsed() > PATIENCE => {
-                    return Err(TargetError {
-                        address,
-                        request: "ListOffsets".to_owned(),
-                        reason: format!("new topics are not ready after {PATIENCE:?}: {}", Code(code)),
-                    });
-                }
-                Some(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Who leads the partitions of a topic now.
-pub(super) async fn find_leaders(cluster: &Cluster, name: &str) -> Result<Vec<i32>, TargetError> {
-    let rooms = find(cluster, std::slice::from_ref(&name.to_owned())).await?;
-    let room = rooms.into_iter().next();
-    Ok(room.map_or_else(Vec::new, |room| room.leaders.into_inner().unwrap_or_else(PoisonError::into_inner)))
-}
-
-fn leaders(partitions: &[kafka_protocol::messages::metadata_response::MetadataResponsePartition]) -> Vec<i32> {
-    let by_index: BTreeMap<i32, i32> =
-        partitions.iter().map(|partition| (partition.partition_index, partition.leader_id.0)).collect();
-    by_index.into_values().collect()
 }
 
 async fn delete_topics(cluster: &Cluster, names: &[String]) -> Result<(), TargetError> {
-    let (_, address) = cluster.any_broker();
-    let version = cluster.version::<DeleteTopicsRequest>(&address, 1, 6)?;
-    let names = names.iter().map(|name| TopicName(StrBytes::from_string(name.clone())));
-    let mut request = DeleteTopicsRequest::default().with_timeout_ms(30_000);
-    match version {
-        6.. => request.topics = names.map(|name| DeleteTopicState::default().with_name(Some(name))).collect(),
-        _ => request.topic_names = names.collect(),
+    let topics = names.iter().map(|name| topic_name(name));
+    let mut request = DeleteTopicsRequest::default().with_timeout_ms(ADMIN_TIMEOUT_MS);
+    match cluster.version::<DeleteTopicsRequest>((0, i16::MAX))? {
+        6.. => request.topics = topics.map(|name| DeleteTopicState::default().with_name(Some(name))).collect(),
+        _ => request.topic_names = topics.collect(),
     }
-    let answer = cluster.ask(&address, version, &request).await?;
-    let gone = [0, Code::UNKNOWN_TOPIC_OR_PARTITION.0];
-    match answer.responses.iter().find(|topic| !gone.contains(&topic.error_code)) {
+    let answer = cluster.ask(&cluster.controller(), &request).await?;
+    let gone = |topic: &Named| topic.code == 0 || Code(topic.code) == Code::UNKNOWN_TOPIC_OR_PARTITION;
+    match answer.iter().find(|topic| !gone(topic)) {
         None => Ok(()),
-        Some(left) => Err(TargetError {
-            address,
-            request: "DeleteTopics".to_owned(),
-            reason: format!(
-                "topic {} was not deleted: {}; delete the topics named onceness-* yourself",
-                left.name.as_ref().map_or_else(String::new, |name| name.to_string()),
-                Code(left.error_code)
+        Some(left) => Err(cluster.error(
+            "DeleteTopics",
+            format!(
+                "topic {} was not deleted: {}; topics named onceness-* can be deleted by hand",
+                left.name,
+                Code(left.code)
             ),
-        }),
+        )),
     }
 }
 
 /// Members that never said goodbye keep a group from being deleted, so they are sent away first.
-async fn delete_groups(cluster: &Cluster, names: &[String]) -> Result<(), TargetError> {
-    let mut homes: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for name in names {
-        let home = match cluster.has_one_broker() {
-            true => cluster.any_broker().0,
-            false => cluster.coordinator(Kind::Group, name).await?,
-        };
-        homes.entry(home).or_default().push(name.clone());
-    }
-    for (home, names) in homes {
-        let Some(address) = cluster.broker(home) else { continue };
-        let version = cluster.version::<LeaveGroupRequest>(&address, 3, 5)?;
-        for name in &names {
-            let member = MemberIdentity::default().with_group_instance_id(Some(StrBytes::from_static_str(INSTANCE)));
-            let request = LeaveGroupRequest::default().with_group_id(group_name(name)).with_members(vec![member]);
-            // That there is no such member is what most groups answer.
-            cluster.ask(&address, version, &request).await?;
+async fn delete_groups(cluster: &Cluster, groups: BTreeMap<String, bool>) -> Result<(), TargetError> {
+    let homes: Vec<_> = stream::iter(groups)
+        .map(|(name, joined)| async move {
+            let home = match cluster.only_broker() {
+                Some(home) => home,
+                None => home(cluster, &name).await?,
+            };
+            if joined {
+                let member =
+                    MemberIdentity::default().with_group_instance_id(Some(StrBytes::from_static_str(INSTANCE)));
+                let request =
+                    LeaveGroupRequest::default().with_group_id(group_name(&name)).with_members(vec![member]);
+                cluster.ask(&home, &request).await?;
+            }
+            Ok((home, name))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut first_error = Ok(());
+    let mut by_home: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
+    for home in homes {
+        match home {
+            Ok((home, name)) => by_home.entry(home).or_default().push(name),
+            Err(error) => first_error = first_error.and(Err(error)),
         }
-        let version = cluster.version::<DeleteGroupsRequest>(&address, 0, 2)?;
-        for some in names.chunks(BULK) {
+    }
+    let deletions = by_home.iter().flat_map(|(home, names)| {
+        names.chunks(BULK).map(move |some| async move {
             let names = some.iter().map(|name| group_name(name)).collect();
-            let request = DeleteGroupsRequest::default().with_groups_names(names);
-            cluster.ask(&address, version, &request).await?;
-        }
+            let answer = cluster.ask(home, &DeleteGroupsRequest::default().with_groups_names(names)).await?;
+            let gone = |group: &Named| group.code == 0 || Code(group.code) == Code::GROUP_ID_NOT_FOUND;
+            match answer.iter().find(|group| !gone(group)) {
+                None => Ok(()),
+                Some(left) => {
+                    let reason = format!("group {} was not deleted: {}", left.name, Code(left.code));
+                    Err(cluster.error("DeleteGroups", reason))
+                }
+            }
+        })
+    });
+    join_all(deletions).await.into_iter().fold(first_error, Result::and)
+}
+
+/// The broker that coordinates a group.
+async fn home(cluster: &Cluster, group: &str) -> Result<Arc<str>, TargetError> {
+    let found = cluster.coordinator(Kind::Group, group).await?;
+    let address = found.map(|id| cluster.broker(id));
+    match address {
+        Ok(Some(address)) => Ok(address),
+        Ok(None) => Ok(cluster.any_broker()),
+        Err(code) => Err(cluster.error("FindCoordinator", format!("no coordinator of group {group}: {code}"))),
     }
-    Ok(())
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
 }
 
 fn group_name(name: &str) -> GroupName {

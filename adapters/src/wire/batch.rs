@@ -128,7 +128,9 @@ fn decode_one(mut batch: Bytes) -> Result<FoundBatch, String> {
     batch.advance(CRC_END - 8);
     let attributes = batch.get_i16();
     if attributes & COMPRESSION != 0 {
-        return Err(format!("the record batch at offset {base} is compressed; it was not produced so"));
+        return Err(format!(
+            "the record batch at offset {base} is compressed; it was not produced so"
+        ));
     }
     let last_delta = batch.get_i32();
     batch.advance(16);
@@ -150,7 +152,11 @@ fn decode_one(mut batch: Bytes) -> Result<FoundBatch, String> {
     })
 }
 
-fn records(base: i64, count: i32, bytes: &mut Bytes) -> Option<Vec<(i64, Option<Bytes>, Option<Bytes>)>> {
+fn records(
+    base: i64,
+    count: i32,
+    bytes: &mut Bytes,
+) -> Option<Vec<(i64, Option<Bytes>, Option<Bytes>)>> {
     // No room is made for what a header claims: each record must be there first.
     let mut records = Vec::new();
     for _ in 0..count {
@@ -262,7 +268,10 @@ mod tests {
         let bytes = encode(&batch(vec![(b"k".to_vec(), b"v".to_vec())])).to_vec();
         let mut old = bytes.clone();
         old[16] = 1;
-        assert_eq!(decode(old.into()), Err("a record batch at offset 0 has magic 1, not 2".to_owned()));
+        assert_eq!(
+            decode(old.into()),
+            Err("a record batch at offset 0 has magic 1, not 2".to_owned())
+        );
         let mut compressed = bytes;
         compressed[22] |= 1;
         assert!(decode(compressed.into()).is_err_and(|why| why.contains("compressed")));

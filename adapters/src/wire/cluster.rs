@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, EndTxnRequest, FetchRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, JoinGroupRequest, MetadataRequest, ProduceRequest,
-    SyncGroupRequest, TopicName, TxnOffsetCommitRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, EndTxnRequest,
+    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, JoinGroupRequest, MetadataRequest,
+    ProduceRequest, SyncGroupRequest, TopicName, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::code::Code;
@@ -59,7 +59,10 @@ pub(super) enum Kind {
 
 impl Cluster {
     /// Asks the first of the addresses that answers who the cluster is, and then everyone there.
-    pub(super) async fn connect(addresses: &[String], deadline: Duration) -> Result<Cluster, TargetError> {
+    pub(super) async fn connect(
+        addresses: &[String],
+        deadline: Duration,
+    ) -> Result<Cluster, TargetError> {
         let mut failures = Vec::new();
         for address in addresses {
             match Cluster::connect_to(address, addresses, deadline).await {
@@ -75,7 +78,11 @@ impl Cluster {
         }))
     }
 
-    async fn connect_to(address: &str, all: &[String], deadline: Duration) -> Result<Cluster, TargetError> {
+    async fn connect_to(
+        address: &str,
+        all: &[String],
+        deadline: Duration,
+    ) -> Result<Cluster, TargetError> {
         let address: Arc<str> = address.into();
         let mut connection = Connection::open(&address, deadline).await?;
         let spoken = Spoken::new(abilities(&mut connection).await?);
@@ -92,12 +99,16 @@ impl Cluster {
         let geography = connection.exchange(version, &request).await?;
         cluster.put_back(connection);
         if geography.brokers.is_empty() {
-            return Err(cluster.error("Metadata", "names no broker; is the cluster still starting?".to_owned()));
+            return Err(cluster
+                .error("Metadata", "names no broker; is the cluster still starting?".to_owned()));
         }
         cluster.learn(&geography);
         cluster.id = geography.cluster;
         let brokers = cluster.brokers();
-        let others = brokers.addresses.iter().map(|(id, advertised)| cluster.meet(&address, *id, advertised));
+        let others = brokers
+            .addresses
+            .iter()
+            .map(|(id, advertised)| cluster.meet(&address, *id, advertised));
         for abilities in try_join_all(others).await? {
             cluster.spoken.narrow(&abilities);
         }
@@ -105,7 +116,12 @@ impl Cluster {
     }
 
     /// Brokers advertise addresses of their own, and those are what clients must reach.
-    async fn meet(&self, asked: &str, id: i32, advertised: &Arc<str>) -> Result<Abilities, TargetError> {
+    async fn meet(
+        &self,
+        asked: &str,
+        id: i32,
+        advertised: &Arc<str>,
+    ) -> Result<Abilities, TargetError> {
         let mut connection = self.take(advertised).await.map_err(|error| TargetError {
             reason: format!(
                 "{asked} advertises broker {id} at {advertised}, which cannot be reached from here ({}); \
@@ -121,12 +137,16 @@ impl Cluster {
 
     /// For people: what is known of the cluster. The protocol does not tell a broker's release.
     pub(super) fn describe(&self) -> String {
-        let highest = self.spoken.ranges.get(&<FetchRequest as kafka_protocol::protocol::Request>::KEY);
+        let highest =
+            self.spoken.ranges.get(&<FetchRequest as kafka_protocol::protocol::Request>::KEY);
         let highest = highest.map_or(0, |(_, max)| *max);
         let brokers = self.brokers().addresses.len();
         let plural = if brokers == 1 { "" } else { "s" };
         let bootstrap = self.bootstrap.join(",");
-        let mut told = format!("kafka://{bootstrap} (cluster {}, {brokers} broker{plural}, Fetch v{highest}", self.id);
+        let mut told = format!(
+            "kafka://{bootstrap} (cluster {}, {brokers} broker{plural}, Fetch v{highest}",
+            self.id
+        );
         for feature in ["metadata.version", "transaction.version"] {
             if let Some(level) = self.spoken.features.get(feature) {
                 told.push_str(&format!(", {feature} {level}"));
@@ -163,16 +183,23 @@ impl Cluster {
     }
 
     /// The highest version of a request that both sides speak, within the given range.
-    pub(super) fn version<R: Exchange>(&self, (least, most): (i16, i16)) -> Result<i16, TargetError> {
+    pub(super) fn version<R: Exchange>(
+        &self,
+        (least, most): (i16, i16),
+    ) -> Result<i16, TargetError> {
         let (least, most) = (least.max(R::SPOKEN.0), most.min(R::SPOKEN.1));
         let spoken = self.spoken.ranges.get(&R::KEY);
         match spoken {
             Some((min, max)) if *min.max(&least) <= *max.min(&most) => Ok(*max.min(&most)),
             Some((min, max)) => Err(self.error(
                 &connection::name::<R>(),
-                format!("the brokers speak versions {min} to {max}, this suite needs {least} to {most}"),
+                format!(
+                    "the brokers speak versions {min} to {max}, this suite needs {least} to {most}"
+                ),
             )),
-            None => Err(self.error(&connection::name::<R>(), "the brokers do not offer it".to_owned())),
+            None => {
+                Err(self.error(&connection::name::<R>(), "the brokers do not offer it".to_owned()))
+            }
         }
     }
 
@@ -192,7 +219,10 @@ impl Cluster {
     pub(super) fn controller(&self) -> Arc<str> {
         let brokers = self.brokers();
         let controller = brokers.addresses.get(&brokers.controller);
-        controller.or_else(|| brokers.addresses.values().next()).unwrap_or(&self.bootstrap[0]).clone()
+        controller
+            .or_else(|| brokers.addresses.values().next())
+            .unwrap_or(&self.bootstrap[0])
+            .clone()
     }
 
     /// Some broker, for what any of them can do.
@@ -201,8 +231,12 @@ impl Cluster {
     }
 
     /// Where topics are now.
-    pub(super) async fn topics(&self, names: impl Iterator<Item = StrBytes>) -> Result<Vec<Topic>, TargetError> {
-        let topics = names.map(|name| MetadataRequestTopic::default().with_name(Some(TopicName(name))));
+    pub(super) async fn topics(
+        &self,
+        names: impl Iterator<Item = StrBytes>,
+    ) -> Result<Vec<Topic>, TargetError> {
+        let topics =
+            names.map(|name| MetadataRequestTopic::default().with_name(Some(TopicName(name))));
         let request = MetadataRequest::default()
             .with_topics(Some(topics.collect()))
             .with_allow_auto_topic_creation(false);
@@ -212,7 +246,11 @@ impl Cluster {
     }
 
     /// Which broker coordinates a group or transactional id; or why none does for now.
-    pub(super) async fn coordinator(&self, kind: Kind, key: &str) -> Result<Result<i32, Code>, TargetError> {
+    pub(super) async fn coordinator(
+        &self,
+        kind: Kind,
+        key: &str,
+    ) -> Result<Result<i32, Code>, TargetError> {
         let version = self.version::<FindCoordinatorRequest>((0, i16::MAX))?;
         let name = StrBytes::from_string(key.to_owned());
         let mut request = FindCoordinatorRequest::default().with_key_type(kind as i8);
@@ -254,7 +292,9 @@ impl Cluster {
             if !passes.contains(&code) || Instant::now() > end {
                 let (what, setting) = match kind {
                     Kind::Group => ("groups", "offsets.topic.replication.factor"),
-                    Kind::Transaction => ("transactions", "transaction.state.log.replication.factor"),
+                    Kind::Transaction => {
+                        ("transactions", "transaction.state.log.replication.factor")
+                    }
                 };
                 let brokers = self.brokers().addresses.len();
                 let reason = format!(
@@ -272,7 +312,11 @@ impl Cluster {
     }
 
     /// One request to a broker, on a connection from the pool.
-    pub(super) async fn ask<R: Exchange>(&self, address: &Arc<str>, request: &R) -> Result<R::Answer, TargetError> {
+    pub(super) async fn ask<R: Exchange>(
+        &self,
+        address: &Arc<str>,
+        request: &R,
+    ) -> Result<R::Answer, TargetError> {
         self.ask_within(address, (0, i16::MAX), request).await
     }
 
@@ -299,7 +343,11 @@ impl Cluster {
     }
 
     /// One request to whichever broker answers it first.
-    async fn ask_anyone<R: Exchange>(&self, range: (i16, i16), request: &R) -> Result<R::Answer, TargetError> {
+    async fn ask_anyone<R: Exchange>(
+        &self,
+        range: (i16, i16),
+        request: &R,
+    ) -> Result<R::Answer, TargetError> {
         let version = self.version::<R>(range)?;
         let brokers = self.brokers();
         let mut failed = None;
@@ -309,7 +357,9 @@ impl Cluster {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Err(failed.unwrap_or_else(|| self.error(&connection::name::<R>(), "there is nobody to ask".to_owned())))
+        Err(failed.unwrap_or_else(|| {
+            self.error(&connection::name::<R>(), "there is nobody to ask".to_owned())
+        }))
     }
 
     /// An idle connection, or a new one.

@@ -39,7 +39,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: &Arc<str>, deadline: Duration) -> Result<Connection, TargetError> {
+    pub(super) async fn open(
+        address: &Arc<str>,
+        deadline: Duration,
+    ) -> Result<Connection, TargetError> {
         let error = |reason: String| TargetError {
             address: address.to_string(),
             request: "connecting".to_owned(),
@@ -47,10 +50,14 @@ impl Connection {
         };
         let stream = match timeout(deadline, TcpStream::connect(&**address)).await {
             Err(_) => {
-                return Err(error(format!("no answer within {deadline:?}; can it be reached from here?")));
+                return Err(error(format!(
+                    "no answer within {deadline:?}; can it be reached from here?"
+                )));
             }
             Ok(Err(cause)) if cause.kind() == ErrorKind::ConnectionRefused => {
-                return Err(error("the connection was refused; is the broker running there?".to_owned()));
+                return Err(error(
+                    "the connection was refused; is the broker running there?".to_owned(),
+                ));
             }
             Ok(Err(cause)) => return Err(error(format!("{cause}; is it the right address?"))),
             Ok(Ok(stream)) => stream,
@@ -100,13 +107,19 @@ impl Connection {
                 return Ok(response);
             }
             Ok(Err(reason)) => reason,
-            Err(_) => format!("no answer within {deadline:?}; is it a Kafka listener, and is the broker alive?"),
+            Err(_) => format!(
+                "no answer within {deadline:?}; is it a Kafka listener, and is the broker alive?"
+            ),
         };
         Err(self.error(name::<R>(), reason))
     }
 
     /// Sends a request that gets no answer (produce with `acks=0`).
-    pub(super) async fn post<R: Exchange>(&mut self, version: i16, request: &R) -> Result<(), TargetError> {
+    pub(super) async fn post<R: Exchange>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<(), TargetError> {
         let deadline = self.deadline;
         self.posted = true;
         match timeout(deadline, self.write(version, request)).await {
@@ -154,10 +167,14 @@ impl Connection {
         self.inbox.reserve((wanted - have).clamp(1 << 10, READ_AHEAD));
         match self.stream.read_buf(&mut self.inbox).await {
             Err(cause) => Err(broke(cause)),
-            Ok(0) if have == 0 => Err("closed the connection without an answer; does it speak Kafka's protocol, \
+            Ok(0) if have == 0 => {
+                Err("closed the connection without an answer; does it speak Kafka's protocol, \
                  in the clear (no TLS) and without authentication (no SASL)?"
-                .to_owned()),
-            Ok(0) => Err(format!("closed the connection after {have} of {wanted} bytes of its answer")),
+                    .to_owned())
+            }
+            Ok(0) => {
+                Err(format!("closed the connection after {have} of {wanted} bytes of its answer"))
+            }
             Ok(_) => Ok(()),
         }
     }

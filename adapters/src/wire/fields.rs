@@ -78,13 +78,18 @@ impl Fields {
         let count = self.length()?;
         if count > self.bytes.len() as i64 || count < -1 {
             let left = self.bytes.len();
-            return Err(Malformed(format!("has an array of {count} entries in its last {left} bytes")));
+            return Err(Malformed(format!(
+                "has an array of {count} entries in its last {left} bytes"
+            )));
         }
         (0..count).map(|_| entry(self)).collect()
     }
 
     /// An array of structures, whose tagged fields are passed over.
-    pub(super) fn structs<T>(&mut self, mut entry: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    pub(super) fn structs<T>(
+        &mut self,
+        mut entry: impl FnMut(&mut Self) -> Read<T>,
+    ) -> Read<Vec<T>> {
         self.array(|fields| {
             let read = entry(fields)?;
             fields.pass_tags()?;

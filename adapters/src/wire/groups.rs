@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -16,8 +18,8 @@ use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
-    GroupId as GroupName, JoinGroupRequest, OffsetCommitRequest, OffsetFetchRequest, ProducerId, SyncGroupRequest,
-    TxnOffsetCommitRequest,
+    GroupId as GroupName, JoinGroupRequest, OffsetCommitRequest, OffsetFetchRequest, ProducerId,
+    SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::code::Code;
@@ -109,7 +111,12 @@ impl Way {
         all_saved::<TxnOffsetCommitRequest>(&broker, positions, &answer)
     }
 
-    pub(super) async fn positions(&self, lane: Lane, group: GroupId, partitions: &[Partition]) -> Told {
+    pub(super) async fn positions(
+        &self,
+        lane: Lane,
+        group: GroupId,
+        partitions: &[Partition],
+    ) -> Told {
         let version = self.cluster.version::<OffsetFetchRequest>(ANY)?;
         let name = self.group_name(group, false);
         let topic = self.room.topic();
@@ -117,14 +124,17 @@ impl Way {
         // Brokers before 2.5 do not know of unstable positions.
         let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
         let request = if version >= 8 {
-            let topic = OffsetFetchRequestTopics::default().with_name(topic).with_partition_indexes(indexes);
+            let topic = OffsetFetchRequestTopics::default()
+                .with_name(topic)
+                .with_partition_indexes(indexes);
             let one = OffsetFetchRequestGroup::default()
                 .with_group_id(name)
                 .with_member_epoch(-1)
                 .with_topics(Some(vec![topic]));
             request.with_groups(vec![one])
         } else {
-            let topic = OffsetFetchRequestTopic::default().with_name(topic).with_partition_indexes(indexes);
+            let topic =
+                OffsetFetchRequestTopic::default().with_name(topic).with_partition_indexes(indexes);
             request.with_group_id(name).with_topics(Some(vec![topic]))
         };
         let broker = self.group_coordinator(group).await?;
@@ -132,7 +142,8 @@ impl Way {
         check(answer.code)?;
         let mut found = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let (code, offset) = *said_of::<_, OffsetFetchRequest>(&broker, *partition, &answer.positions)?;
+            let (code, offset) =
+                *said_of::<_, OffsetFetchRequest>(&broker, *partition, &answer.positions)?;
             check(code)?;
             found.push((*partition, (offset >= 0).then_some(offset)));
         }
@@ -152,7 +163,10 @@ impl Way {
             last = Code(code);
             match last {
                 Code(0) => {
-                    return Ok(Response::Joined(Member { generation: joined.generation, id: joined.member }));
+                    return Ok(Response::Joined(Member {
+                        generation: joined.generation,
+                        id: joined.member,
+                    }));
                 }
                 // The id to join with came along.
                 Code::MEMBER_ID_REQUIRED => id = joined.member,
@@ -221,7 +235,11 @@ impl Way {
 }
 
 /// Done if every position was saved.
-fn all_saved<R: Exchange>(broker: &str, positions: &[(Partition, Offset)], answer: &ByPartition<i16>) -> Told {
+fn all_saved<R: Exchange>(
+    broker: &str,
+    positions: &[(Partition, Offset)],
+    answer: &ByPartition<i16>,
+) -> Told {
     for (partition, _) in positions {
         check(*said_of::<_, R>(broker, *partition, answer)?)?;
     }

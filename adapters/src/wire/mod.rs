@@ -53,7 +53,10 @@ impl Kafka {
     ///
     /// # Errors
     /// As [`Kafka::connect`].
-    pub async fn connect_within(addresses: &[String], deadline: Duration) -> Result<Kafka, TargetError> {
+    pub async fn connect_within(
+        addresses: &[String],
+        deadline: Duration,
+    ) -> Result<Kafka, TargetError> {
         let cluster = Cluster::connect(addresses, deadline).await?;
         cluster.ready(Kind::Group).await?;
         if cluster.speaks_tv1() || cluster.speaks_tv2() {

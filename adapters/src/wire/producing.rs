@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, GroupId as GroupName, InitProducerIdRequest,
-    ProduceRequest, ProducerId, TransactionalId,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, GroupId as GroupName,
+    InitProducerIdRequest, ProduceRequest, ProducerId, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::ids::{GroupId, Partition, TxnId};
@@ -64,7 +64,13 @@ impl Way {
         Ok(Response::Done)
     }
 
-    pub(super) async fn add_group(&self, lane: Lane, txn: TxnId, session: Session, group: GroupId) -> Told {
+    pub(super) async fn add_group(
+        &self,
+        lane: Lane,
+        txn: TxnId,
+        session: Session,
+        group: GroupId,
+    ) -> Told {
         let request = AddOffsetsToTxnRequest::default()
             .with_transactional_id(self.transactional_id(txn))
             .with_producer_id(ProducerId(session.producer))
@@ -83,7 +89,8 @@ impl Way {
         acks: bool,
         txn: Option<(TxnId, Protocol)>,
     ) -> Told {
-        let records = batch.records.iter().map(|record| payload::encode(&self.room.name, partition, record));
+        let records =
+            batch.records.iter().map(|record| payload::encode(&self.room.name, partition, record));
         let bytes = batch::encode(&NewBatch {
             session: batch.session,
             first_sequence: batch.first_sequence,
@@ -91,8 +98,12 @@ impl Way {
             timestamp: now_ms(),
             records: records.collect(),
         });
-        let data = PartitionProduceData::default().with_index(partition.0.into()).with_records(Some(bytes));
-        let topic = TopicProduceData::default().with_name(self.room.topic()).with_partition_data(vec![data]);
+        let data = PartitionProduceData::default()
+            .with_index(partition.0.into())
+            .with_records(Some(bytes));
+        let topic = TopicProduceData::default()
+            .with_name(self.room.topic())
+            .with_partition_data(vec![data]);
         let request = ProduceRequest::default()
             .with_transactional_id(txn.map(|(txn, _)| self.transactional_id(txn)))
             .with_acks(if acks { -1 } else { 0 })

@@ -41,7 +41,11 @@ impl Way {
         let found = said_of::<_, FetchRequest>(&leader, partition, &answer.partitions)?;
         check(found.code)?;
         let batches = batch::decode(found.records.clone()).map_err(|reason| {
-            Failed::Target(TargetError { address: leader.to_string(), request: "Fetch".to_owned(), reason })
+            Failed::Target(TargetError {
+                address: leader.to_string(),
+                request: "Fetch".to_owned(),
+                reason,
+            })
         })?;
         Ok(Response::Fetched(FetchReply {
             high_watermark: found.high_watermark,
@@ -75,7 +79,10 @@ impl Way {
 
 /// Waits until the leaders of new partitions lead: they are named before they know it themselves, and a batch that is sent
 /// too early is refused with a code that leaves open whether it was appended.
-pub(super) async fn wait_until_readable(cluster: &Cluster, rooms: &[Room]) -> Result<(), TargetError> {
+pub(super) async fn wait_until_readable(
+    cluster: &Cluster,
+    rooms: &[Room],
+) -> Result<(), TargetError> {
     let mut by_leader: BTreeMap<i32, Vec<FetchTopic>> = BTreeMap::new();
     for room in rooms {
         let leaders = room.leaders().clone();
@@ -93,11 +100,13 @@ pub(super) async fn wait_until_readable(cluster: &Cluster, rooms: &[Room]) -> Re
                 true => cluster.ask_within(&address, BY_NAME, &request).await?,
                 false => cluster.ask(&address, &request).await?,
             };
-            let unready = answer.partitions.iter().map(|(_, found)| found.code).find(|code| *code != 0);
+            let unready =
+                answer.partitions.iter().map(|(_, found)| found.code).find(|code| *code != 0);
             match unready.or((answer.code != 0).then_some(answer.code)) {
                 None => break,
                 Some(code) if Instant::now() > end => {
-                    return Err(cluster.error("Fetch", format!("new partitions cannot be read: {}", Code(code))));
+                    return Err(cluster
+                        .error("Fetch", format!("new partitions cannot be read: {}", Code(code))));
                 }
                 Some(_) => tokio::time::sleep(PAUSE).await,
             }

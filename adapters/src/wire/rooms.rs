@@ -11,7 +11,8 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId as GroupName, LeaveGroupRequest, TopicName,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, GroupId as GroupName,
+    LeaveGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::code::Code;
@@ -87,7 +88,8 @@ impl Room {
 
 /// The leader of each partition in order, if all have one.
 fn leaders(topic: &Topic) -> Option<Vec<i32>> {
-    let by_index: BTreeMap<i32, i32> = topic.leaders.iter().copied().filter(|(_, leader)| *leader >= 0).collect();
+    let by_index: BTreeMap<i32, i32> =
+        topic.leaders.iter().copied().filter(|(_, leader)| *leader >= 0).collect();
     let all = topic.code == 0 && by_index.keys().copied().eq(0..i32::from(PARTITIONS_MAX));
     all.then(|| by_index.into_values().collect())
 }
@@ -153,7 +155,8 @@ impl Rooms {
             let mut state = self.state();
             let first = state.made;
             state.made += count;
-            let names: Vec<String> = (first..state.made).map(|n| format!("{}-{n}", self.run)).collect();
+            let names: Vec<String> =
+                (first..state.made).map(|n| format!("{}-{n}", self.run)).collect();
             // Noted before they are made: what is interrupted in between is deleted all the same.
             state.topics.extend(names.iter().cloned());
             names
@@ -161,8 +164,8 @@ impl Rooms {
         let mut manner = self.state().manner;
         let mut left = names.clone();
         while let Some((failed, why)) = create(cluster, MANNERS[manner], &mut left).await? {
-            let adaptable =
-                [INVALID_REPLICATION_FACTOR, INVALID_CONFIG, Code::INVALID_REQUEST].contains(&Code(failed));
+            let adaptable = [INVALID_REPLICATION_FACTOR, INVALID_CONFIG, Code::INVALID_REQUEST]
+                .contains(&Code(failed));
             if !adaptable || manner + 1 == MANNERS.len() {
                 return Err(cluster.error("CreateTopics", why));
             }
@@ -245,17 +248,26 @@ async fn create(
                 false => Vec::new(),
             })
     });
-    let request =
-        CreateTopicsRequest::default().with_topics(topics.collect()).with_timeout_ms(ADMIN_TIMEOUT_MS);
+    let request = CreateTopicsRequest::default()
+        .with_topics(topics.collect())
+        .with_timeout_ms(ADMIN_TIMEOUT_MS);
     let answer = cluster.ask(&cluster.controller(), &request).await?;
     let made = |topic: &Named| topic.code == 0 || Code(topic.code) == Code::TOPIC_ALREADY_EXISTS;
-    let done: BTreeSet<&str> = answer.iter().filter(|topic| made(topic)).map(|topic| &*topic.name).collect();
+    let done: BTreeSet<&str> =
+        answer.iter().filter(|topic| made(topic)).map(|topic| &*topic.name).collect();
     names.retain(|name| !done.contains(name.as_str()));
     let failed = answer.iter().find(|topic| !made(topic));
     Ok(match (failed, names.first()) {
         (Some(topic), _) => {
-            let message = if topic.message.is_empty() { String::new() } else { format!(" ({})", topic.message) };
-            Some((topic.code, format!("topic {} was refused: {}{message}", topic.name, Code(topic.code))))
+            let message = if topic.message.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", topic.message)
+            };
+            Some((
+                topic.code,
+                format!("topic {} was refused: {}{message}", topic.name, Code(topic.code)),
+            ))
         }
         (None, Some(name)) => Some((0, format!("the answer says nothing of topic {name}"))),
         (None, None) => None,
@@ -266,7 +278,8 @@ async fn create(
 async fn find(cluster: &Cluster, names: &[String]) -> Result<Vec<Room>, TargetError> {
     let end = cluster.patience();
     loop {
-        let topics = cluster.topics(names.iter().map(|name| StrBytes::from_string(name.clone()))).await?;
+        let topics =
+            cluster.topics(names.iter().map(|name| StrBytes::from_string(name.clone()))).await?;
         let rooms: Vec<Room> = topics.into_iter().filter_map(Room::of).collect();
         if rooms.len() == names.len() {
             return Ok(rooms);
@@ -283,11 +296,15 @@ async fn delete_topics(cluster: &Cluster, names: &[String]) -> Result<(), Target
     let topics = names.iter().map(|name| topic_name(name));
     let mut request = DeleteTopicsRequest::default().with_timeout_ms(ADMIN_TIMEOUT_MS);
     match cluster.version::<DeleteTopicsRequest>((0, i16::MAX))? {
-        6.. => request.topics = topics.map(|name| DeleteTopicState::default().with_name(Some(name))).collect(),
+        6.. => {
+            request.topics =
+                topics.map(|name| DeleteTopicState::default().with_name(Some(name))).collect()
+        }
         _ => request.topic_names = topics.collect(),
     }
     let answer = cluster.ask(&cluster.controller(), &request).await?;
-    let gone = |topic: &Named| topic.code == 0 || Code(topic.code) == Code::UNKNOWN_TOPIC_OR_PARTITION;
+    let gone =
+        |topic: &Named| topic.code == 0 || Code(topic.code) == Code::UNKNOWN_TOPIC_OR_PARTITION;
     match answer.iter().find(|topic| !gone(topic)) {
         None => Ok(()),
         Some(left) => Err(cluster.error(
@@ -302,7 +319,10 @@ async fn delete_topics(cluster: &Cluster, names: &[String]) -> Result<(), Target
 }
 
 /// Members that never said goodbye keep a group from being deleted, so they are sent away first.
-async fn delete_groups(cluster: &Cluster, groups: BTreeMap<String, bool>) -> Result<(), TargetError> {
+async fn delete_groups(
+    cluster: &Cluster,
+    groups: BTreeMap<String, bool>,
+) -> Result<(), TargetError> {
     let homes: Vec<_> = stream::iter(groups)
         .map(|(name, joined)| async move {
             let home = match cluster.only_broker() {
@@ -310,10 +330,11 @@ async fn delete_groups(cluster: &Cluster, groups: BTreeMap<String, bool>) -> Res
                 None => home(cluster, &name).await?,
             };
             if joined {
-                let member =
-                    MemberIdentity::default().with_group_instance_id(Some(StrBytes::from_static_str(INSTANCE)));
-                let request =
-                    LeaveGroupRequest::default().with_group_id(group_name(&name)).with_members(vec![member]);
+                let member = MemberIdentity::default()
+                    .with_group_instance_id(Some(StrBytes::from_static_str(INSTANCE)));
+                let request = LeaveGroupRequest::default()
+                    .with_group_id(group_name(&name))
+                    .with_members(vec![member]);
                 cluster.ask(&home, &request).await?;
             }
             Ok((home, name))
@@ -332,12 +353,15 @@ async fn delete_groups(cluster: &Cluster, groups: BTreeMap<String, bool>) -> Res
     let deletions = by_home.iter().flat_map(|(home, names)| {
         names.chunks(BULK).map(move |some| async move {
             let names = some.iter().map(|name| group_name(name)).collect();
-            let answer = cluster.ask(home, &DeleteGroupsRequest::default().with_groups_names(names)).await?;
-            let gone = |group: &Named| group.code == 0 || Code(group.code) == Code::GROUP_ID_NOT_FOUND;
+            let answer =
+                cluster.ask(home, &DeleteGroupsRequest::default().with_groups_names(names)).await?;
+            let gone =
+                |group: &Named| group.code == 0 || Code(group.code) == Code::GROUP_ID_NOT_FOUND;
             match answer.iter().find(|group| !gone(group)) {
                 None => Ok(()),
                 Some(left) => {
-                    let reason = format!("group {} was not deleted: {}", left.name, Code(left.code));
+                    let reason =
+                        format!("group {} was not deleted: {}", left.name, Code(left.code));
                     Err(cluster.error("DeleteGroups", reason))
                 }
             }
@@ -353,7 +377,10 @@ async fn home(cluster: &Cluster, group: &str) -> Result<Arc<str>, TargetError> {
     match address {
         Ok(Some(address)) => Ok(address),
         Ok(None) => Ok(cluster.any_broker()),
-        Err(code) => Err(cluster.error("FindCoordinator", format!("no coordinator of group {group}: {code}"))),
+        Err(code) => {
+            Err(cluster
+                .error("FindCoordinator", format!("no coordinator of group {group}: {code}")))
+        }
     }
 }
 

@@ -70,7 +70,10 @@ pub(super) fn said_of<'a, T, R: Exchange>(
     found.map(|(_, said)| said).ok_or_else(|| TargetError {
         address: broker.to_owned(),
         request: connection::name::<R>(),
-        reason: format!("its answer says nothing of partition {}, which was asked about", partition.0),
+        reason: format!(
+            "its answer says nothing of partition {}, which was asked about",
+            partition.0
+        ),
     })
 }
 
@@ -138,7 +141,8 @@ impl Way {
         if !self.unsettled.swap(false, Ordering::Relaxed) {
             return;
         }
-        let mut posted = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut posted =
+            std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
         posted.extend(self.lanes().extract_if(.., |(_, one)| one.is_posted()).map(|(_, one)| one));
         // Brokers work off a connection's requests in order: once they answer, they are done with all before.
         join_all(posted.into_iter().map(|mut connection| async move {
@@ -230,7 +234,9 @@ impl Transport for Way {
             Request::AddPartition { txn, session, partition } => {
                 self.add_partition(lane, *txn, *session, *partition).await
             }
-            Request::AddGroup { txn, session, group } => self.add_group(lane, *txn, *session, *group).await,
+            Request::AddGroup { txn, session, group } => {
+                self.add_group(lane, *txn, *session, *group).await
+            }
             Request::Produce { partition, batch, acks, txn } => {
                 self.produce(lane, *partition, batch, *acks, *txn).await
             }
@@ -238,12 +244,21 @@ impl Transport for Way {
                 self.end_txn(lane, *txn, *session, *ending, *protocol).await
             }
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
-                self.save_in_txn(lane, (*txn, *session, *protocol), *group, member.as_ref(), positions).await
+                self.save_in_txn(
+                    lane,
+                    (*txn, *session, *protocol),
+                    *group,
+                    member.as_ref(),
+                    positions,
+                )
+                .await
             }
             Request::Save { group, member, positions } => {
                 self.save(lane, *group, member.as_ref(), positions).await
             }
-            Request::Positions { group, partitions } => self.positions(lane, *group, partitions).await,
+            Request::Positions { group, partitions } => {
+                self.positions(lane, *group, partitions).await
+            }
             Request::Join { group } => self.join(lane, *group).await,
             Request::Fetch { partition, offset, isolation } => {
                 self.fetch(lane, *partition, *offset, *isolation).await
@@ -261,7 +276,8 @@ impl Transport for Way {
 
     fn cut(&self, lane: Lane) {
         let cut: Vec<_> = self.lanes().extract_if(.., |(of, _)| *of == lane).collect();
-        let posted = cut.into_iter().map(|(_, connection)| connection).filter(Connection::is_posted);
+        let posted =
+            cut.into_iter().map(|(_, connection)| connection).filter(Connection::is_posted);
         self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(posted);
     }
 

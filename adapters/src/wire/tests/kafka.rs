@@ -25,7 +25,8 @@ const OTHER: Lane = Lane::Client(ClientId(1));
 
 async fn connect() -> Kafka {
     let address = std::env::var("ONCENESS_KAFKA");
-    let address = address.expect("set ONCENESS_KAFKA to HOST:PORT of a broker (cargo ci kafka -- … does)");
+    let address =
+        address.expect("set ONCENESS_KAFKA to HOST:PORT of a broker (cargo ci kafka -- … does)");
     Kafka::connect(&[address]).await.expect("a broker answers there")
 }
 
@@ -38,9 +39,15 @@ async fn room(kafka: &Kafka) -> Way {
 async fn ask(way: &Way, lane: Lane, request: Request) -> Answer {
     for retry in 1.. {
         let answer = way.call(lane, &request).await.expect("the broker answers");
-        let passes = [Code::CONCURRENT_TRANSACTIONS, Code::COORDINATOR_LOAD_IN_PROGRESS, Code::UNSTABLE_OFFSET_COMMIT];
+        let passes = [
+            Code::CONCURRENT_TRANSACTIONS,
+            Code::COORDINATOR_LOAD_IN_PROGRESS,
+            Code::UNSTABLE_OFFSET_COMMIT,
+        ];
         match answer {
-            Err(code) if passes.contains(&code) => assert!(way.back_off(retry).await, "{code} lasts"),
+            Err(code) if passes.contains(&code) => {
+                assert!(way.back_off(retry).await, "{code} lasts")
+            }
             answer => return answer,
         }
     }
@@ -79,7 +86,10 @@ fn shape(reply: &FetchReply) -> String {
         Body::Marker(ending) => format!("{}:{ending:?}", batch.base),
         Body::Records(records) => {
             let one = |(offset, record): &(Offset, Option<Record>)| {
-                format!("{offset}:{}", record.map_or_else(|| "?".to_owned(), |record| record.tag.to_string()))
+                format!(
+                    "{offset}:{}",
+                    record.map_or_else(|| "?".to_owned(), |record| record.tag.to_string())
+                )
             };
             records.iter().map(one).collect::<Vec<_>>().join(" ")
         }
@@ -96,7 +106,11 @@ async fn kafka_takes_batches_once() {
     let first = produce(&way, ME, batch(Some(session), 0, &[1, 2, 3]), None).await;
     assert_eq!(first, Ok(Response::Appended(Some(0))));
     let again = produce(&way, OTHER, batch(Some(session), 0, &[1, 2, 3]), None).await;
-    assert_eq!(again, Ok(Response::Appended(Some(0))), "a duplicate is acknowledged with its first offset");
+    assert_eq!(
+        again,
+        Ok(Response::Appended(Some(0))),
+        "a duplicate is acknowledged with its first offset"
+    );
     let gap = produce(&way, ME, batch(Some(session), 7, &[4]), None).await;
     assert_eq!(gap, Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER));
     let plain = produce(&way, ME, batch(None, -1, &[5, 6]), None).await;
@@ -110,7 +124,11 @@ async fn kafka_takes_batches_once() {
     assert_eq!(shape(&reply), "0:r1 1:r2 2:r3 | 3:r5 4:r6 | 5:r7");
     assert_eq!((reply.high_watermark, reply.batches[0].last), (6, 2));
     assert_eq!(reply.batches[0].session, Some(session));
-    let beyond = ask(&way, ME, Request::Fetch { partition: P0, offset: 9, isolation: Isolation::ReadUncommitted });
+    let beyond = ask(
+        &way,
+        ME,
+        Request::Fetch { partition: P0, offset: 9, isolation: Isolation::ReadUncommitted },
+    );
     assert_eq!(beyond.await, Err(Code::OFFSET_OUT_OF_RANGE));
     drop(way);
     clean(&kafka).await;
@@ -128,7 +146,10 @@ async fn transactions(kafka: &Kafka, protocol: Protocol) {
         assert_eq!(early, Err(Code::TRANSACTION_ABORTABLE), "TV1 adds partitions first");
         assert_eq!(ask(&way, ME, add(session)).await, Ok(Response::Done));
     }
-    assert_eq!(produce(&way, ME, batch(Some(session), 0, &[1]), txn).await, Ok(Response::Appended(Some(0))));
+    assert_eq!(
+        produce(&way, ME, batch(Some(session), 0, &[1]), txn).await,
+        Ok(Response::Appended(Some(0)))
+    );
     let open = fetch(&way, 0, Isolation::ReadCommitted).await;
     assert_eq!((shape(&open), open.last_stable, open.high_watermark), (String::new(), 0, 1));
     let aborted = ask(&way, ME, end(session, Ending::Abort)).await;
@@ -139,7 +160,10 @@ async fn transactions(kafka: &Kafka, protocol: Protocol) {
     if protocol == Protocol::Tv1 {
         assert_eq!(ask(&way, ME, add(next)).await, Ok(Response::Done));
     }
-    assert_eq!(produce(&way, ME, batch(Some(next), sequence, &[2, 3]), txn).await, Ok(Response::Appended(Some(2))));
+    assert_eq!(
+        produce(&way, ME, batch(Some(next), sequence, &[2, 3]), txn).await,
+        Ok(Response::Appended(Some(2)))
+    );
 
     // The positions of a group in the same transaction.
     let positions = Request::Positions { group: G0, partitions: vec![P0, Partition(1)] };
@@ -169,11 +193,18 @@ async fn transactions(kafka: &Kafka, protocol: Protocol) {
     let successor = init(&way, OTHER, Some(T0)).await;
     assert!(successor.producer == last.producer && successor.epoch > last.epoch);
     let zombie = ask(&way, ME, end(last, Ending::Commit)).await;
-    assert!(matches!(zombie, Err(Code::PRODUCER_FENCED | Code::INVALID_PRODUCER_EPOCH)), "{zombie:?}");
+    assert!(
+        matches!(zombie, Err(Code::PRODUCER_FENCED | Code::INVALID_PRODUCER_EPOCH)),
+        "{zombie:?}"
+    );
     let all = fetch(&way, 0, Isolation::ReadUncommitted).await;
     assert_eq!(shape(&all), "0:r1 | 1:Abort | 2:r2 3:r3 | 4:Commit");
     let visible = fetch(&way, 0, Isolation::ReadCommitted).await;
-    assert_eq!(visible.aborted, vec![(session.producer, 0)], "the reader leaves out what was aborted");
+    assert_eq!(
+        visible.aborted,
+        vec![(session.producer, 0)],
+        "the reader leaves out what was aborted"
+    );
     assert_eq!((visible.last_stable, visible.high_watermark), (5, 5));
     drop(way);
 }
@@ -252,9 +283,14 @@ async fn clean(kafka: &Kafka) {
     kafka.clean().await.expect("topics and groups can be deleted");
     for retry in 1.. {
         let request = MetadataRequest::default().with_topics(None);
-        let all = kafka.cluster.ask(&kafka.cluster.any_broker(), &request).await.expect("the broker answers");
+        let all = kafka
+            .cluster
+            .ask(&kafka.cluster.any_broker(), &request)
+            .await
+            .expect("the broker answers");
         let names: BTreeSet<String> = all.topics.into_iter().map(|topic| topic.name).collect();
-        let left: Vec<_> = names.iter().filter(|name| name.starts_with(kafka.rooms.prefix())).collect();
+        let left: Vec<_> =
+            names.iter().filter(|name| name.starts_with(kafka.rooms.prefix())).collect();
         if left.is_empty() {
             break;
         }
@@ -265,7 +301,11 @@ async fn clean(kafka: &Kafka) {
     for group in groups {
         let name = GroupName(StrBytes::from_string(group.clone()));
         let request = DeleteGroupsRequest::default().with_groups_names(vec![name]);
-        let again = kafka.cluster.ask(&kafka.cluster.any_broker(), &request).await.expect("the broker answers");
+        let again = kafka
+            .cluster
+            .ask(&kafka.cluster.any_broker(), &request)
+            .await
+            .expect("the broker answers");
         assert_eq!(Code(again[0].code), Code::GROUP_ID_NOT_FOUND, "{group}");
     }
 }

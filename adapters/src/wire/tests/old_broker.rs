@@ -16,7 +16,9 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -66,7 +68,8 @@ async fn serve(mut stream: TcpStream, era: Era, port: u16) {
         let mut frame = bytes::Bytes::from(frame);
         let key = ApiKey::try_from(frame.slice(..2).get_i16()).expect("a known request");
         let version = frame.slice(2..4).get_i16();
-        let header = RequestHeader::decode(&mut frame, key.request_header_version(version)).expect("a header");
+        let header = RequestHeader::decode(&mut frame, key.request_header_version(version))
+            .expect("a header");
         let mut answer = BytesMut::new();
         answer.put_i32(0);
         answer.put_i32(header.correlation_id);
@@ -124,9 +127,14 @@ fn respond(
         }
         ApiKey::Metadata => {
             let asked: MetadataRequest = taken(frame, version);
-            let broker = MetadataResponseBroker::default().with_node_id(node).with_host(host).with_port(port);
+            let broker = MetadataResponseBroker::default()
+                .with_node_id(node)
+                .with_host(host)
+                .with_port(port);
             let partition = |index| {
-                MetadataResponsePartition::default().with_partition_index(index).with_leader_id(node)
+                MetadataResponsePartition::default()
+                    .with_partition_index(index)
+                    .with_leader_id(node)
             };
             let topic = |topic: metadata_request::MetadataRequestTopic| {
                 MetadataResponseTopic::default()
@@ -139,18 +147,23 @@ fn respond(
         }
         ApiKey::CreateTopics => {
             let asked: CreateTopicsRequest = taken(frame, version);
-            let made = asked.topics.into_iter().map(|topic| CreatableTopicResult::default().with_name(topic.name));
+            let made = asked
+                .topics
+                .into_iter()
+                .map(|topic| CreatableTopicResult::default().with_name(topic.name));
             put!(CreateTopicsResponse::default().with_topics(made.collect()))
         }
         ApiKey::DeleteTopics => {
             let asked: DeleteTopicsRequest = taken(frame, version);
-            let names = asked.topics.into_iter().filter_map(|topic| topic.name).chain(asked.topic_names);
+            let names =
+                asked.topics.into_iter().filter_map(|topic| topic.name).chain(asked.topic_names);
             let gone = names.map(|name| DeletableTopicResult::default().with_name(Some(name)));
             put!(DeleteTopicsResponse::default().with_responses(gone.collect()))
         }
         ApiKey::FindCoordinator => {
             let _: FindCoordinatorRequest = taken(frame, version);
-            let found = Coordinator::default().with_node_id(node).with_host(host.clone()).with_port(port);
+            let found =
+                Coordinator::default().with_node_id(node).with_host(host.clone()).with_port(port);
             let answer = FindCoordinatorResponse::default();
             put!(match version {
                 4.. => answer.with_coordinators(vec![found]),
@@ -159,13 +172,21 @@ fn respond(
         }
         ApiKey::InitProducerId => {
             let _: InitProducerIdRequest = taken(frame, version);
-            put!(InitProducerIdResponse::default().with_producer_id(ProducerId(7)).with_producer_epoch(1))
+            put!(
+                InitProducerIdResponse::default()
+                    .with_producer_id(ProducerId(7))
+                    .with_producer_epoch(1)
+            )
         }
         ApiKey::AddPartitionsToTxn => {
             let _: AddPartitionsToTxnRequest = taken(frame, version);
             let partition = AddPartitionsToTxnPartitionResult::default().with_partition_index(2);
-            let topic = AddPartitionsToTxnTopicResult::default().with_results_by_partition(vec![partition]);
-            put!(AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(vec![topic]))
+            let topic =
+                AddPartitionsToTxnTopicResult::default().with_results_by_partition(vec![partition]);
+            put!(
+                AddPartitionsToTxnResponse::default()
+                    .with_results_by_topic_v3_and_below(vec![topic])
+            )
         }
         ApiKey::AddOffsetsToTxn => {
             let _: AddOffsetsToTxnRequest = taken(frame, version);
@@ -194,13 +215,16 @@ fn respond(
         ApiKey::OffsetFetch => {
             let _: OffsetFetchRequest = taken(frame, version);
             if version >= 8 {
-                let partition =
-                    OffsetFetchResponsePartitions::default().with_partition_index(2).with_committed_offset(9);
+                let partition = OffsetFetchResponsePartitions::default()
+                    .with_partition_index(2)
+                    .with_committed_offset(9);
                 let topic = OffsetFetchResponseTopics::default().with_partitions(vec![partition]);
                 let group = OffsetFetchResponseGroup::default().with_topics(vec![topic]);
                 return put!(OffsetFetchResponse::default().with_groups(vec![group]));
             }
-            let partition = OffsetFetchResponsePartition::default().with_partition_index(2).with_committed_offset(9);
+            let partition = OffsetFetchResponsePartition::default()
+                .with_partition_index(2)
+                .with_committed_offset(9);
             let topic = OffsetFetchResponseTopic::default().with_partitions(vec![partition]);
             put!(OffsetFetchResponse::default().with_topics(vec![topic]))
         }
@@ -210,7 +234,8 @@ fn respond(
             let member = StrBytes::from_static_str("m");
             let again = asked.member_id.is_empty();
             let answer = JoinGroupResponse::default().with_error_code(if again { 79 } else { 0 });
-            let answer = answer.with_generation_id(3).with_leader(member.clone()).with_member_id(member);
+            let answer =
+                answer.with_generation_id(3).with_leader(member.clone()).with_member_id(member);
             let name = StrBytes::from_static_str("range");
             put!(answer.with_protocol_name(Some(name)))
         }
@@ -225,7 +250,10 @@ fn respond(
         }
         ApiKey::DeleteGroups => {
             let asked: DeleteGroupsRequest = taken(frame, version);
-            let gone = asked.groups_names.into_iter().map(|id| DeletableGroupResult::default().with_group_id(id));
+            let gone = asked
+                .groups_names
+                .into_iter()
+                .map(|id| DeletableGroupResult::default().with_group_id(id));
             put!(DeleteGroupsResponse::default().with_results(gone.collect()))
         }
         ApiKey::Produce => {
@@ -237,7 +265,9 @@ fn respond(
         ApiKey::Fetch => {
             let asked: FetchRequest = taken(frame, version);
             let partition = |asked: &fetch_request::FetchPartition| {
-                PartitionData::default().with_partition_index(asked.partition).with_high_watermark(5)
+                PartitionData::default()
+                    .with_partition_index(asked.partition)
+                    .with_high_watermark(5)
             };
             let topic = |asked: &fetch_request::FetchTopic| {
                 let partitions = asked.partitions.iter().map(partition).collect();
@@ -313,8 +343,14 @@ async fn everything(era: Era, protocol: Protocol) {
         (Request::InitProducer { txn: Some(txn) }, Response::Producer(session)),
         (Request::AddPartition { txn, session, partition }, Response::Done),
         (Request::AddGroup { txn, session, group }, Response::Done),
-        (Request::Produce { partition, batch: batch.clone(), acks, txn: Some((txn, protocol)) }, produced.clone()),
-        (Request::Produce { partition, batch: batch.clone(), acks: false, txn: None }, Response::Done),
+        (
+            Request::Produce { partition, batch: batch.clone(), acks, txn: Some((txn, protocol)) },
+            produced.clone(),
+        ),
+        (
+            Request::Produce { partition, batch: batch.clone(), acks: false, txn: None },
+            Response::Done,
+        ),
         (Request::Produce { partition, batch, acks, txn: None }, produced),
         (save_in_txn(None), Response::Done),
         (save_in_txn(Some(member.clone())), Response::Done),
@@ -326,14 +362,18 @@ async fn everything(era: Era, protocol: Protocol) {
             Request::Positions { group, partitions: vec![partition] },
             Response::Positions(vec![(partition, Some(9))]),
         ),
-        (Request::Fetch { partition, offset: 0, isolation: Isolation::ReadCommitted }, Response::Fetched(fetched)),
+        (
+            Request::Fetch { partition, offset: 0, isolation: Isolation::ReadCommitted },
+            Response::Fetched(fetched),
+        ),
     ];
     for (request, response) in exchanges {
         let answer = way.call(Lane::Client(ClientId(0)), &request).await;
         assert_eq!(answer, Ok(Ok(response)), "{era:?} {request:?}");
     }
     let forgotten = Request::AddPartition { txn, session, partition: Partition(1) };
-    let error = way.call(Lane::Rig, &forgotten).await.expect_err("the broker always speaks of partition 2");
+    let error =
+        way.call(Lane::Rig, &forgotten).await.expect_err("the broker always speaks of partition 2");
     assert_eq!(error.reason, "its answer says nothing of partition 1, which was asked about");
     drop(way);
     kafka.clean().await.expect("everything can be deleted");

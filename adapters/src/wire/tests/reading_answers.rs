@@ -6,8 +6,12 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
-use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
-use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use kafka_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult,
+};
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::fetch_response::{
@@ -19,7 +23,9 @@ use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -37,7 +43,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::super::answers::{
-    Abilities, Catch, Coordinator, Exchange, Found, Geography, Joined, Named, Produced, Saved, Topic,
+    Abilities, Catch, Coordinator, Exchange, Found, Geography, Joined, Named, Produced, Saved,
+    Topic,
 };
 use super::super::fields::{Fields, Malformed};
 
@@ -64,28 +71,41 @@ where
 {
     for version in R::SPOKEN.0..=R::SPOKEN.1 {
         let mut bytes = BytesMut::new();
-        write(version).encode(&mut bytes, version).expect("the crate writes every version that we speak");
+        write(version)
+            .encode(&mut bytes, version)
+            .expect("the crate writes every version that we speak");
         let answer = read::<R>(version, bytes.clone().freeze());
         assert_eq!(answer, Ok(expected(version)), "API {} version {version}", R::KEY);
         for end in 0..bytes.len() {
             let cut = bytes.clone().freeze().slice(..end);
-            assert!(read::<R>(version, cut).is_err(), "API {} version {version} cut at {end}", R::KEY);
+            assert!(
+                read::<R>(version, cut).is_err(),
+                "API {} version {version} cut at {end}",
+                R::KEY
+            );
         }
     }
 }
 
 #[test]
 fn of_the_cluster() {
-    let features = || FinalizedFeatureKey::default().with_name(text("transaction.version")).with_max_version_level(2);
+    let features = || {
+        FinalizedFeatureKey::default()
+            .with_name(text("transaction.version"))
+            .with_max_version_level(2)
+    };
     check::<ApiVersionsRequest>(
         |version| {
-            let answer = ApiVersionsResponse::default()
-                .with_api_keys(vec![ApiVersion::default().with_api_key(7).with_min_version(1).with_max_version(9)]);
+            let answer = ApiVersionsResponse::default().with_api_keys(vec![
+                ApiVersion::default().with_api_key(7).with_min_version(1).with_max_version(9),
+            ]);
             if version < 3 {
                 return answer;
             }
             answer
-                .with_supported_features(vec![SupportedFeatureKey::default().with_name(text("f")).with_max_version(1)])
+                .with_supported_features(vec![
+                    SupportedFeatureKey::default().with_name(text("f")).with_max_version(1),
+                ])
                 .with_finalized_features_epoch(5)
                 .with_finalized_features(vec![features()])
                 .with_zk_migration_ready(true)
@@ -93,19 +113,28 @@ fn of_the_cluster() {
         |version| Abilities {
             code: 0,
             ranges: vec![(7, 1, 9)],
-            finalized: if version >= 3 { vec![("transaction.version".into(), 2)] } else { Vec::new() },
+            finalized: if version >= 3 {
+                vec![("transaction.version".into(), 2)]
+            } else {
+                Vec::new()
+            },
         },
     );
     check::<MetadataRequest>(
         |version| {
-            let broker = MetadataResponseBroker::default().with_node_id(BrokerId(4)).with_port(9092);
+            let broker =
+                MetadataResponseBroker::default().with_node_id(BrokerId(4)).with_port(9092);
             let partition = |index, leader| {
                 MetadataResponsePartition::default()
                     .with_partition_index(index)
                     .with_leader_id(BrokerId(leader))
                     .with_replica_nodes(vec![BrokerId(4), BrokerId(5)])
                     .with_isr_nodes(vec![BrokerId(4)])
-                    .with_offline_replicas(if version >= 5 { vec![BrokerId(5)] } else { Vec::new() })
+                    .with_offline_replicas(if version >= 5 {
+                        vec![BrokerId(5)]
+                    } else {
+                        Vec::new()
+                    })
             };
             let topic = MetadataResponseTopic::default()
                 .with_name(Some(topic()))
@@ -114,7 +143,10 @@ fn of_the_cluster() {
             MetadataResponse::default()
                 .with_brokers(vec![
                     broker.clone().with_host(text("localhost")),
-                    broker.with_node_id(BrokerId(1_500_000_000)).with_host(text("::1")).with_rack(Some(text("r"))),
+                    broker
+                        .with_node_id(BrokerId(1_500_000_000))
+                        .with_host(text("::1"))
+                        .with_rack(Some(text("r"))),
                 ])
                 .with_cluster_id(Some(text("id")))
                 .with_controller_id(BrokerId(4))
@@ -135,7 +167,8 @@ fn of_the_cluster() {
     check::<FindCoordinatorRequest>(
         |version| match version {
             4.. => {
-                let found = ToldCoordinator::default().with_key(text("k")).with_node_id(BrokerId(3));
+                let found =
+                    ToldCoordinator::default().with_key(text("k")).with_node_id(BrokerId(3));
                 let found = found.with_host(text("h")).with_port(1).with_error_code(15);
                 FindCoordinatorResponse::default().with_coordinators(vec![found])
             }
@@ -157,7 +190,8 @@ fn of_topics_and_groups() {
         |version| {
             let result = CreatableTopicResult::default().with_name(topic()).with_error_code(36);
             let result = result.with_error_message(Some(text("why")));
-            let config = CreatableTopicConfigs::default().with_name(text("n")).with_value(Some(text("v")));
+            let config =
+                CreatableTopicConfigs::default().with_name(text("n")).with_value(Some(text("v")));
             let result = match version {
                 5.. => result.with_configs(Some(vec![config])).with_topic_config_error_code(29),
                 _ => result,
@@ -168,7 +202,8 @@ fn of_topics_and_groups() {
     );
     check::<DeleteTopicsRequest>(
         |version| {
-            let result = DeletableTopicResult::default().with_name(Some(topic())).with_error_code(36);
+            let result =
+                DeletableTopicResult::default().with_name(Some(topic())).with_error_code(36);
             let message = (version >= 5).then_some(text("why"));
             DeleteTopicsResponse::default().with_responses(vec![result.with_error_message(message)])
         },
@@ -176,7 +211,9 @@ fn of_topics_and_groups() {
     );
     check::<DeleteGroupsRequest>(
         |_| {
-            let result = DeletableGroupResult::default().with_group_id(GroupId(text("room"))).with_error_code(36);
+            let result = DeletableGroupResult::default()
+                .with_group_id(GroupId(text("room")))
+                .with_error_code(36);
             DeleteGroupsResponse::default().with_results(vec![result])
         },
         |_| vec![named("")],
@@ -213,7 +250,11 @@ fn of_topics_and_groups() {
         },
     );
     check::<SyncGroupRequest>(
-        |_| SyncGroupResponse::default().with_error_code(27).with_assignment(Bytes::from_static(b"abc")),
+        |_| {
+            SyncGroupResponse::default()
+                .with_error_code(27)
+                .with_assignment(Bytes::from_static(b"abc"))
+        },
         |_| 27,
     );
 }
@@ -230,8 +271,9 @@ fn of_transactions() {
     );
     check::<AddPartitionsToTxnRequest>(
         |_| {
-            let partition =
-                AddPartitionsToTxnPartitionResult::default().with_partition_index(2).with_partition_error_code(55);
+            let partition = AddPartitionsToTxnPartitionResult::default()
+                .with_partition_index(2)
+                .with_partition_error_code(55);
             let topic = AddPartitionsToTxnTopicResult::default()
                 .with_name(topic())
                 .with_results_by_partition(vec![partition]);
@@ -239,18 +281,29 @@ fn of_transactions() {
         },
         |_| vec![(2, 55)],
     );
-    check::<AddOffsetsToTxnRequest>(|_| AddOffsetsToTxnResponse::default().with_error_code(49), |_| 49);
+    check::<AddOffsetsToTxnRequest>(
+        |_| AddOffsetsToTxnResponse::default().with_error_code(49),
+        |_| 49,
+    );
     check::<EndTxnRequest>(
         |version| {
             let answer = EndTxnResponse::default();
-            if version < 5 { answer } else { answer.with_producer_id(ProducerId(8)).with_producer_epoch(3) }
+            if version < 5 {
+                answer
+            } else {
+                answer.with_producer_id(ProducerId(8)).with_producer_epoch(3)
+            }
         },
         |version| (0, (version >= 5).then_some(session)),
     );
     check::<TxnOffsetCommitRequest>(
         |_| {
-            let partition = TxnOffsetCommitResponsePartition::default().with_partition_index(1).with_error_code(82);
-            let topic = TxnOffsetCommitResponseTopic::default().with_name(topic()).with_partitions(vec![partition]);
+            let partition = TxnOffsetCommitResponsePartition::default()
+                .with_partition_index(1)
+                .with_error_code(82);
+            let topic = TxnOffsetCommitResponseTopic::default()
+                .with_name(topic())
+                .with_partitions(vec![partition]);
             TxnOffsetCommitResponse::default().with_topics(vec![topic])
         },
         |_| vec![(1, 82)],
@@ -261,8 +314,12 @@ fn of_transactions() {
 fn of_positions() {
     check::<OffsetCommitRequest>(
         |_| {
-            let partition = OffsetCommitResponsePartition::default().with_partition_index(1).with_error_code(22);
-            let topic = OffsetCommitResponseTopic::default().with_name(topic()).with_partitions(vec![partition]);
+            let partition = OffsetCommitResponsePartition::default()
+                .with_partition_index(1)
+                .with_error_code(22);
+            let topic = OffsetCommitResponseTopic::default()
+                .with_name(topic())
+                .with_partitions(vec![partition]);
             OffsetCommitResponse::default().with_topics(vec![topic])
         },
         |_| vec![(1, 22)],
@@ -275,8 +332,12 @@ fn of_positions() {
                     .with_committed_offset(-1)
                     .with_metadata(Some(text("")))
                     .with_error_code(88);
-                let topic = OffsetFetchResponseTopics::default().with_name(topic()).with_partitions(vec![partition]);
-                let group = OffsetFetchResponseGroup::default().with_topics(vec![topic]).with_error_code(14);
+                let topic = OffsetFetchResponseTopics::default()
+                    .with_name(topic())
+                    .with_partitions(vec![partition]);
+                let group = OffsetFetchResponseGroup::default()
+                    .with_topics(vec![topic])
+                    .with_error_code(14);
                 return OffsetFetchResponse::default().with_groups(vec![group]);
             }
             let partition = OffsetFetchResponsePartition::default()
@@ -284,7 +345,9 @@ fn of_positions() {
                 .with_committed_offset(-1)
                 .with_metadata(None)
                 .with_error_code(88);
-            let topic = OffsetFetchResponseTopic::default().with_name(topic()).with_partitions(vec![partition]);
+            let topic = OffsetFetchResponseTopic::default()
+                .with_name(topic())
+                .with_partitions(vec![partition]);
             OffsetFetchResponse::default()
                 .with_topics(vec![topic])
                 .with_error_code(if version >= 2 { 14 } else { 0 })
@@ -298,20 +361,29 @@ fn of_records() {
     check::<ProduceRequest>(
         |version| {
             let record = BatchIndexAndErrorMessage::default();
-            let record = record.with_batch_index(1).with_batch_index_error_message(Some(text("bad")));
-            let partition = PartitionProduceResponse::default().with_index(3).with_error_code(87).with_base_offset(17);
+            let record =
+                record.with_batch_index(1).with_batch_index_error_message(Some(text("bad")));
+            let partition = PartitionProduceResponse::default()
+                .with_index(3)
+                .with_error_code(87)
+                .with_base_offset(17);
             let partition = match version {
-                8.. => partition.with_record_errors(vec![record]).with_error_message(Some(text("bad"))),
+                8.. => {
+                    partition.with_record_errors(vec![record]).with_error_message(Some(text("bad")))
+                }
                 _ => partition,
             };
-            let topic = TopicProduceResponse::default().with_name(topic()).with_partition_responses(vec![partition]);
+            let topic = TopicProduceResponse::default()
+                .with_name(topic())
+                .with_partition_responses(vec![partition]);
             ProduceResponse::default().with_responses(vec![topic])
         },
         |_| vec![(3, Produced { code: 87, base: 17 })],
     );
     check::<FetchRequest>(
         |version| {
-            let aborted = AbortedTransaction::default().with_producer_id(ProducerId(5)).with_first_offset(2);
+            let aborted =
+                AbortedTransaction::default().with_producer_id(ProducerId(5)).with_first_offset(2);
             let partition = PartitionData::default()
                 .with_partition_index(3)
                 .with_error_code(6)
@@ -319,9 +391,12 @@ fn of_records() {
                 .with_last_stable_offset(10)
                 .with_aborted_transactions(Some(vec![aborted]))
                 .with_records(Some(Bytes::from_static(b"records")));
-            let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(7);
-            let partition = if version >= 12 { partition.with_current_leader(leader) } else { partition };
-            let nothing = PartitionData::default().with_partition_index(4).with_aborted_transactions(None);
+            let leader =
+                LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(7);
+            let partition =
+                if version >= 12 { partition.with_current_leader(leader) } else { partition };
+            let nothing =
+                PartitionData::default().with_partition_index(4).with_aborted_transactions(None);
             let topic = FetchableTopicResponse::default().with_partitions(vec![partition, nothing]);
             let topic = match version {
                 13.. => topic.with_topic_id(Uuid::from_u128(9)),
@@ -332,7 +407,8 @@ fn of_records() {
         |_| {
             let records = Bytes::from_static(b"records");
             let (high_watermark, last_stable) = (20, 10);
-            let found = Found { code: 6, high_watermark, last_stable, aborted: vec![(5, 2)], records };
+            let found =
+                Found { code: 6, high_watermark, last_stable, aborted: vec![(5, 2)], records };
             let nothing = PartitionData::default();
             let nothing = Found {
                 code: 0,
@@ -349,7 +425,8 @@ fn of_records() {
 #[test]
 fn a_version_that_is_not_spoken_is_told_in_the_oldest_form() {
     let old = Bytes::from_static(&[0, 35, 0, 0, 0, 0]);
-    let abilities = read::<ApiVersionsRequest>(3, old).expect("this is how brokers before 2.4 answer");
+    let abilities =
+        read::<ApiVersionsRequest>(3, old).expect("this is how brokers before 2.4 answer");
     assert_eq!(abilities.code, 35);
 }
 

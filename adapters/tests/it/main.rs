@@ -1,0 +1,3 @@
+//! The adapters from the outside.
+
+mod wire;

@@ -1,5 +1,6 @@
 //! What became of single calls, and of the lives and transactions that they belong to.
 
+use onceness_reference::code::Code;
 use onceness_reference::history::Outcome;
 use onceness_reference::ids::{ClientId, GroupId, Offset, Partition, TxnId};
 use onceness_reference::plan::{Consumer, Delivery, Fate, Protocol};
@@ -33,6 +34,8 @@ pub(crate) struct Asked {
     mishap: bool,
     /// Of one of them nobody knows whether it took effect.
     vague: bool,
+    /// The last of them was put off, which need not mean that it has no effect.
+    put_off: bool,
 }
 
 impl Asked {
@@ -45,6 +48,7 @@ impl Asked {
         answers: 0,
         mishap: false,
         vague: false,
+        put_off: false,
     };
 
     pub(crate) fn new(at: At) -> Self {
@@ -66,6 +70,7 @@ impl Asked {
         if self.known == Known::Done {
             self.done_by = self.done_by.min(at);
         }
+        self.puts_off(outcome);
     }
 
     pub(crate) fn is_answered(&mut self, at: At, fate: Fate, outcome: &Outcome) {
@@ -75,6 +80,15 @@ impl Asked {
         self.vague |= *outcome == Outcome::Unknown && fate != Fate::RequestLost;
         if matches!(outcome, Outcome::Done(_)) {
             self.done_by = self.done_by.min(at);
+        }
+        self.puts_off(outcome);
+    }
+
+    fn puts_off(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Refused(code) if *code == Code::CONCURRENT_TRANSACTIONS => self.put_off = true,
+            Outcome::Done(_) => self.put_off = false,
+            _ => {}
         }
     }
 
@@ -97,6 +111,12 @@ impl Asked {
         }
     }
 
+    /// An opening has no effect on the producer epoch after this event. One that is put off makes the broker abort what is
+    /// open, with a raised epoch, and that takes its time (KIP-98).
+    pub(crate) fn end_as_opening(&self) -> At {
+        if self.put_off { NEVER } else { self.end() }
+    }
+
     /// It was carried out by one request that nothing befell.
     pub(crate) fn is_undisturbed(&self) -> bool {
         !self.mishap && self.answers <= 1
@@ -113,8 +133,6 @@ pub(crate) struct Party<'h> {
     pub(super) life: u32,
     /// Its open transaction.
     pub(super) txn: u32,
-    /// The transaction that it began last.
-    pub(super) latest: u32,
 }
 
 impl Party<'_> {
@@ -153,6 +171,19 @@ pub(crate) struct Life {
     pub(crate) session: Option<(i64, i16)>,
     /// The last event of its own doing.
     pub(crate) last: At,
+    /// The transaction that it began last.
+    pub(super) latest: u32,
+}
+
+/// Where an answer comes, seen from the transaction that its request was meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// Before the next transaction.
+    No,
+    /// In this later transaction of the same producer epoch, and with a protocol that cannot tell them apart.
+    Within(u32),
+    /// After the producer epoch was raised.
+    Superseded,
 }
 
 /// The call of one batch.

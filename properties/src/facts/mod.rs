@@ -19,7 +19,7 @@ pub(crate) mod tags;
 use crate::verdict::Claim;
 use crate::watch::Sight;
 use crate::weakness::Weaknesses;
-use calls::{Asked, Group, Life, Party, Register, Saved, Sent, Told, Transaction};
+use calls::{Asked, Group, Late, Life, Party, Register, Saved, Sent, Told, Transaction};
 use log::{EMPTY, FOREIGN, Log, level};
 use positions::Mismatch;
 use tags::{NONE, Tags};
@@ -132,6 +132,8 @@ pub struct Facts<'h> {
     /// By event: the place of what a call began among its kind.
     place: Vec<u32>,
     group_of: FxHashMap<GroupId, usize>,
+    /// By transactional id: the life that opened last.
+    opened: Vec<u32>,
 }
 
 const NO_PARTY: u16 = u16::MAX;
@@ -181,6 +183,7 @@ impl<'h> Facts<'h> {
             party_of: [NO_PARTY; 256],
             place: vec![NONE; history.events.len()],
             group_of: FxHashMap::default(),
+            opened: vec![NONE; 256],
         }
     }
 
@@ -194,7 +197,6 @@ impl<'h> Facts<'h> {
             consumer,
             life: NONE,
             txn: NONE,
-            latest: NONE,
         });
         if let Some(consumer) = consumer {
             self.add_to_group(consumer);
@@ -377,7 +379,7 @@ impl<'h> Facts<'h> {
 
     fn end_life(&mut self, party: u16) {
         let party = &mut self.parties[usize::from(party)];
-        (party.life, party.txn, party.latest) = (NONE, NONE, NONE);
+        (party.life, party.txn) = (NONE, NONE);
     }
 
     fn begin_life(&mut self, party: u16, open: Asked) {
@@ -388,6 +390,7 @@ impl<'h> Facts<'h> {
             open,
             session: None,
             last: open.at,
+            latest: NONE,
         });
     }
 
@@ -412,8 +415,8 @@ impl<'h> Facts<'h> {
                 let place = self.transactions.len() as u32;
                 self.place[at as usize] = place;
                 self.transactions.push(Transaction::new(party, life, at));
-                let party = &mut self.parties[usize::from(party)];
-                (party.txn, party.latest) = (place, place);
+                self.parties[usize::from(party)].txn = place;
+                self.lives[life as usize].latest = place;
             }
             Call::Commit | Call::Abort | Call::Close => self.take_end(at, party, matches!(call, Call::Commit)),
             Call::Process { records } => self.take_processing(at, party, records),
@@ -548,6 +551,9 @@ impl<'h> Facts<'h> {
                 life.last = at;
                 if let Outcome::Done(Reply::Opened { session, positions }) = outcome {
                     life.session = *session;
+                    if let Some(id) = self.parties[usize::from(party)].txn_id() {
+                        self.opened[usize::from(id.0)] = place as u32;
+                    }
                     self.tell_all(party, of, at, positions);
                 }
             }
@@ -626,7 +632,7 @@ impl<'h> Facts<'h> {
             }
             Call::Send { .. } => {
                 self.answers.push((of.0, at));
-                let late = self.later_transaction(party, self.sends.get(place).map_or(NONE, |send| send.txn));
+                let late = self.late(self.sends.get(place).map_or(NONE, |send| send.txn));
                 let Some(send) = self.sends.get_mut(place) else { return };
                 send.asked.is_answered(at, fate, outcome);
                 if let Outcome::Done(Reply::Appended { base: Some(base) }) = outcome {
@@ -634,7 +640,7 @@ impl<'h> Facts<'h> {
                     if send.base < 0 {
                         send.base = *base;
                     }
-                    if let (Some(into), false) = (late, again) {
+                    if let (Late::Within(into), false) = (late, again) {
                         self.weaknesses.late_request(at, into);
                         self.weaknesses.late_request(at, send.txn);
                     }
@@ -642,28 +648,23 @@ impl<'h> Facts<'h> {
             }
             Call::Commit | Call::Abort | Call::Close => {
                 self.answers.push((of.0, at));
-                let late = self.later_transaction(party, place as u32);
-                match (late, outcome) {
+                match (self.late(place as u32), outcome, self.transactions.get_mut(place)) {
+                    (Late::No, _, Some(txn)) => txn.end.is_answered(at, fate, outcome),
+                    (Late::Within(into), Outcome::Done(_), _) => self.weaknesses.late_request(at, into),
                     // It says nothing of the transaction that it was meant for.
-                    (Some(into), Outcome::Done(_)) => self.weaknesses.late_request(at, into),
-                    (Some(_), _) => {}
-                    (None, _) => {
-                        if let Some(txn) = self.transactions.get_mut(place) {
-                            txn.end.is_answered(at, fate, outcome);
-                        }
-                    }
+                    _ => {}
                 }
             }
             Call::Save {
                 group, positions, ..
             } => {
-                let late = self.later_transaction(party, self.saves.get(place).map_or(NONE, |save| save.txn));
+                let late = self.late(self.saves.get(place).map_or(NONE, |save| save.txn));
                 match (late, outcome, self.saves.get_mut(place)) {
-                    (Some(into), Outcome::Done(_), _) => {
+                    (Late::No, _, Some(save)) => save.asked.is_answered(at, fate, outcome),
+                    (Late::Within(into), Outcome::Done(_), _) => {
                         self.weaknesses.late_request(at, into);
                         self.weaknesses.late_save(at, *group, positions);
                     }
-                    (None, _, Some(save)) => save.asked.is_answered(at, fate, outcome),
                     _ => {}
                 }
             }
@@ -671,13 +672,20 @@ impl<'h> Facts<'h> {
         }
     }
 
-    /// The later transaction of the same life into which TV1 lets a late request of an earlier one.
-    fn later_transaction(&self, party: u16, earlier: u32) -> Option<u32> {
-        let party = self.parties.get(usize::from(party))?;
-        let earlier_one = self.transactions.get(earlier as usize)?;
-        let same_life = earlier_one.life == party.life;
-        let late = party.latest != earlier && party.latest != NONE && same_life;
-        (late && party.protocol() == Some(Protocol::Tv1)).then_some(party.latest)
+    /// Where an answer that comes now stands to the transaction that its request was meant for.
+    fn late(&self, meant: u32) -> Late {
+        let Some(txn) = self.transactions.get(meant as usize) else { return Late::No };
+        let (party, life) = (&self.parties[usize::from(txn.party)], &self.lives[txn.life as usize]);
+        let opened = party.txn_id().map_or(NONE, |id| self.opened[usize::from(id.0)]);
+        let successor = self.lives.get(opened as usize).filter(|successor| successor.open.at > txn.begin);
+        let tv1 = party.protocol() == Some(Protocol::Tv1) && life.latest != meant;
+        match successor {
+            // Until the successor went on, the request may have come just before it.
+            Some(successor) if successor.last > successor.open.returned => Late::Superseded,
+            _ if tv1 => Late::Within(life.latest),
+            Some(_) => Late::Superseded,
+            None => Late::No,
+        }
     }
 
     fn tell_all(&mut self, party: u16, asked: At, at: At, positions: &[(Partition, Option<Offset>)]) {
@@ -766,7 +774,7 @@ impl<'h> Facts<'h> {
             self.inits[usize::from(id.0)].push(opened);
             let rises = &mut self.rises[usize::from(id.0)];
             let before = rises.last().map_or(0, |(_, end)| *end);
-            rises.push((life.open.at, before.max(life.open.end())));
+            rises.push((life.open.at, before.max(life.open.end_as_opening())));
         }
     }
 

@@ -441,6 +441,21 @@ mod resend {
         superseded.check("resend", T, expect!["untested"]);
     }
 
+    #[test]
+    fn an_opening_that_is_put_off_may_raise_the_epoch_later() {
+        let delivery = transactional(Protocol::Tv2);
+        let mut story = Story::of([producer(delivery), producer(delivery)]);
+        story.open(0, 0, None);
+        story.begin(0);
+        let open = story.call(1, Call::Open);
+        story.answer(open, Fate::ReplyLost, refused(Code::CONCURRENT_TRANSACTIONS));
+        story.returns(open, Outcome::Unknown);
+        let send = story.send(0, 0, &[1]);
+        story.answer(send, Fate::ReplyLost, appended(0));
+        story.answer(send, Fate::Delivered, refused(Code::INVALID_PRODUCER_EPOCH));
+        story.check("resend", T, expect!["untested"]);
+    }
+
     fn commit_twice(between: impl Fn(&mut Story), again: Outcome) -> Story {
         let delivery = transactional(Protocol::Tv2);
         let mut story = Story::of([producer(delivery), producer(delivery)]);

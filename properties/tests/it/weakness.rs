@@ -81,6 +81,24 @@ fn a_late_save_moves_the_position_of_the_next_transaction() {
 }
 
 #[test]
+fn a_late_end_finds_its_client_dead() {
+    let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
+    story.open(0, 0, None);
+    story.begin(0);
+    story.sent(0, 0, &[1], 0);
+    let commit = story.commit(0);
+    story.begin(0);
+    story.sent(0, 0, &[2], 2);
+    story.crash(0);
+    story.answer(commit, HELD, nothing());
+    story.healed();
+    story.read(0, 4, &[(0, 1), (2, 2)]);
+    story.check_all(expect![[r#"
+        isolation/transactional: e8 e10 e13 e16: c0 left its transaction open, but its r2 in p0 at offset 2 was shown to the final reader at read_committed (KAFKA-17754)
+    "#]]);
+}
+
+#[test]
 fn a_late_request_of_an_earlier_life_is_no_excuse() {
     let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
     story.open(0, 0, None);

@@ -107,36 +107,36 @@ fn damaged_plans_are_refused_with_line_and_field() {
         plan,
         2,
         &expect![
-            "error: failed to read -: line 4, field rounds[0].steps[0].op: unknown variant `opne`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` at line 4 column 61"
+            "error: failed to read -: line 4, field rounds[0].steps[0].op: unknown variant `opne`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` (column 61)"
         ],
     );
     check(
         "run -",
         "",
         2,
-        &expect!["error: failed to read -: line 1: EOF while parsing a value at line 1 column 0"],
+        &expect!["error: failed to read -: line 1: EOF while parsing a value (column 0)"],
     );
     check(
         "run -",
         &plan.replace("opne", "commit"),
         2,
-        &expect!["error: failed to read -: line 1: step s0: client c0 is not open"],
+        &expect![
+            "error: failed to read -: line 4, field rounds[0].steps[0]: client c0 is not open"
+        ],
     );
     check(
         "run -",
         &plan.replace("opne", "open").replace("\"version\": 1", "\"version\": 9"),
         2,
         &expect![
-            "error: failed to read -: line 1, field version: is 9, but this build reads plans of version 1"
+            "error: failed to read -: line 2, field version: is 9, but this build reads plans of version 1"
         ],
     );
     check(
         "run -",
         &plan[..60],
         2,
-        &expect![
-            "error: failed to read -: line 3, field ?: EOF while parsing a string at line 3 column 10"
-        ],
+        &expect!["error: failed to read -: line 3: EOF while parsing a string (column 10)"],
     );
     check(
         "run nothing.json",

@@ -12,8 +12,10 @@ use crate::onceness::Desk;
 #[test]
 fn ctrl_c_ends_a_run_with_a_report() {
     let desk = Desk::new();
-    let mut child =
-        desk.command("certify --seed 1 --time 60s --json").spawn().expect("the binary starts");
+    let mut child = desk
+        .command("certify --seed 1 --time 60s --json --claims at-most-once")
+        .spawn()
+        .expect("the binary starts");
     // Waits until cases run: what is told first is told just before.
     let mut told = [0; 10];
     let mut stderr = child.stderr.take().expect("piped");

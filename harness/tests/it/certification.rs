@@ -95,7 +95,8 @@ fn the_time_line_reads_well() {
           e35          a fresh reader reads p1 to its end 1, last stable 1 at read_uncommitted: r3@0
           e36          a fresh reader reads p1 to its end 1, last stable 1 at read_committed: r3@0
           e37          group g0 stands at 4 in p0
-          e38          group g0 stands nowhere in p1"#]].assert_eq(line);
+          e38          group g0 stands nowhere in p1
+    "#]].assert_eq(&format!("{line}\n"));
 }
 
 #[test]

@@ -43,10 +43,12 @@ pub(super) struct FoundBatch {
     pub(super) body: FoundBody,
 }
 
+/// Offset, key and value.
+pub(super) type FoundRecord = (i64, Option<Bytes>, Option<Bytes>);
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FoundBody {
-    /// Offset, key and value of each record.
-    Records(Vec<(i64, Option<Bytes>, Option<Bytes>)>),
+    Records(Vec<FoundRecord>),
     Marker(Ending),
     /// A control record that ends no transaction (KRaft's own, for instance).
     OtherControl,
@@ -152,11 +154,7 @@ fn decode_one(mut batch: Bytes) -> Result<FoundBatch, String> {
     })
 }
 
-fn records(
-    base: i64,
-    count: i32,
-    bytes: &mut Bytes,
-) -> Option<Vec<(i64, Option<Bytes>, Option<Bytes>)>> {
+fn records(base: i64, count: i32, bytes: &mut Bytes) -> Option<Vec<FoundRecord>> {
     // No room is made for what a header claims: each record must be there first.
     let mut records = Vec::new();
     for _ in 0..count {

@@ -22,7 +22,7 @@ use crate::TargetError;
 
 /// How long a broker may take for one answer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-/// A cluster may take so many deadlines to be ready for its first transaction, group or topic.
+/// A cluster may take so many deadlines to be ready for its first transaction and group.
 const DEADLINES_TO_BE_READY: u32 = 3;
 
 /// A cluster, connected.
@@ -276,7 +276,7 @@ impl Cluster {
 
     /// Waits until there are coordinators of a kind. The first question makes the internal topic behind them.
     pub(super) async fn ready(&self, kind: Kind) -> Result<(), TargetError> {
-        let end = self.patience();
+        let end = self.patience(DEADLINES_TO_BE_READY);
         loop {
             let code = match self.coordinator(kind, "onceness").await? {
                 Ok(_) => return Ok(()),
@@ -307,8 +307,8 @@ impl Cluster {
     }
 
     /// When waiting for something to become ready ends.
-    pub(super) fn patience(&self) -> Instant {
-        Instant::now() + self.deadline * DEADLINES_TO_BE_READY
+    pub(super) fn patience(&self, deadlines: u32) -> Instant {
+        Instant::now() + self.deadline * deadlines
     }
 
     /// One request to a broker, on a connection from the pool.

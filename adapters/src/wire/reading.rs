@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use onceness_reference::code::Code;
@@ -13,9 +12,9 @@ use onceness_reference::plan::Isolation;
 use onceness_reference::protocol::{Body, FetchReply, LogBatch, Response};
 use tokio::time::Instant;
 
-use super::batch::{self, FoundBatch, FoundBody};
+use super::batch::{self, FoundBatch, FoundBody, FoundRecord};
 use super::cluster::Cluster;
-use super::rooms::Room;
+use super::rooms::{self, Room};
 use super::way::{Failed, Told, Way, check, said_of};
 use crate::payload;
 use crate::transport::{Lane, TargetError};
@@ -56,7 +55,7 @@ impl Way {
     }
 
     fn recognise(&self, partition: Partition, found: FoundBatch) -> LogBatch {
-        let record = |(offset, key, value): (i64, Option<Bytes>, Option<Bytes>)| {
+        let record = |(offset, key, value): FoundRecord| {
             (offset, payload::decode(&self.room.name, partition, key.as_deref(), value.as_deref()))
         };
         let body = match found.body {
@@ -77,36 +76,26 @@ impl Way {
     }
 }
 
-/// Waits until the leaders of new partitions lead: they are named before they know it themselves, and a batch that is sent
-/// too early is refused with a code that leaves open whether it was appended.
-pub(super) async fn wait_until_readable(
-    cluster: &Cluster,
-    rooms: &[Room],
-) -> Result<(), TargetError> {
-    let mut by_leader: BTreeMap<i32, Vec<FetchTopic>> = BTreeMap::new();
-    for room in rooms {
-        let leaders = room.leaders().clone();
-        for (partition, leader) in (0..).map(Partition).zip(leaders) {
-            by_leader.entry(leader).or_default().push(wanted(room, [(partition, 0)]));
-        }
+/// Waits until the leaders of a new topic lead: they are named before they know it themselves, and a batch that is sent too
+/// early is refused with a code that leaves open whether it was appended.
+pub(super) async fn wait_until_readable(cluster: &Cluster, room: &Room) -> Result<(), TargetError> {
+    let mut by_leader: BTreeMap<i32, Vec<(Partition, Offset)>> = BTreeMap::new();
+    for (partition, leader) in (0..).map(Partition).zip(room.leaders().clone()) {
+        by_leader.entry(leader).or_default().push((partition, 0));
     }
-    let end = cluster.patience();
-    let by_name = rooms.iter().any(|room| room.topic_id.is_nil());
-    for (leader, topics) in by_leader {
-        let address: Arc<str> = cluster.broker(leader).unwrap_or_else(|| cluster.any_broker());
-        let request = request(topics, 1, Isolation::ReadUncommitted);
+    let end = cluster.patience(rooms::DEADLINES_TO_BE_READY);
+    for (leader, partitions) in by_leader {
+        let leader: Arc<str> = cluster.broker(leader).unwrap_or_else(|| cluster.any_broker());
+        let request = request(vec![wanted(room, partitions)], 1, Isolation::ReadUncommitted);
         loop {
-            let answer = match by_name {
-                true => cluster.ask_within(&address, BY_NAME, &request).await?,
-                false => cluster.ask(&address, &request).await?,
-            };
+            let answer = cluster.ask_within(&leader, fetch_versions(room), &request).await?;
             let unready =
                 answer.partitions.iter().map(|(_, found)| found.code).find(|code| *code != 0);
             match unready.or((answer.code != 0).then_some(answer.code)) {
                 None => break,
                 Some(code) if Instant::now() > end => {
-                    return Err(cluster
-                        .error("Fetch", format!("new partitions cannot be read: {}", Code(code))));
+                    let reason = format!("new topic {} cannot be read: {}", room.name, Code(code));
+                    return Err(cluster.error("Fetch", reason));
                 }
                 Some(_) => tokio::time::sleep(PAUSE).await,
             }

@@ -40,7 +40,7 @@ async fn answer(stream: &mut TcpStream, body: &[u8]) {
 
 async fn refused(address: String) -> TargetError {
     let start = Instant::now();
-    let error = Kafka::connect_within(&[address.clone()], DEADLINE)
+    let error = Kafka::connect_within(std::slice::from_ref(&address), DEADLINE)
         .await
         .expect_err("it is no Kafka broker");
     assert!(start.elapsed() < DEADLINE * 6, "took {:?}", start.elapsed());

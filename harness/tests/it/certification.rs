@@ -96,7 +96,8 @@ fn the_time_line_reads_well() {
           e36          a fresh reader reads p1 to its end 1, last stable 1 at read_committed: r3@0
           e37          group g0 stands at 4 in p0
           e38          group g0 stands nowhere in p1
-    "#]].assert_eq(&format!("{line}\n"));
+        (sum)
+    "#]].assert_eq(&format!("{line}\n(sum)\n"));
 }
 
 #[test]

@@ -19,7 +19,8 @@ const CALLS: usize = 800_000;
 const READS: usize = 4_000_000;
 
 fn judging(criterion: &mut Criterion) {
-    let history = Bench::history();
+    let case = Bench::history(40);
+    let history = Bench::history(CALLS);
     let calls = history.events.iter().filter(|event| matches!(event, Event::Call { .. })).count();
     println!("{calls} calls, {} record reads, {} events", reads(&history), history.events.len());
     println!("peak memory with the history alone: {} MB", peak_memory_mb());
@@ -32,6 +33,7 @@ fn judging(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("history");
     group.sample_size(10);
     group.bench_function("judge", |bencher| bencher.iter(|| judge(black_box(&history))));
+    group.bench_function("judge a case of 40 calls", |bencher| bencher.iter(|| judge(black_box(&case))));
     group.finish();
 }
 
@@ -83,10 +85,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn history() -> History {
+    fn history(calls: usize) -> History {
         let mut bench = Bench {
             // Neither the events nor the log of a partition grow beyond this, so nothing is copied to a larger place.
-            events: Vec::with_capacity(2 * CALLS + 20_000),
+            events: Vec::with_capacity(calls * 21 / 10),
             logs: vec![Log::new(); PARTITIONS],
             tags: 0,
             calls: 0,
@@ -101,7 +103,7 @@ impl Bench {
             bench.open(client);
         }
         let mut tick = 0;
-        while bench.calls < CALLS {
+        while bench.calls < calls {
             bench.tick(tick, &clients);
             tick += 1;
         }

@@ -32,12 +32,8 @@ pub(crate) const PROPERTY: Property = Property {
 struct Atomicity;
 
 impl Watch for Atomicity {
-    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
-        if let Some(txn) = sight.txn.filter(|_| !sight.record.last[1])
-            && is_missing(facts, sight.record, sight.send, txn)
-        {
-            accuse_missing(facts, sight.record, sight.send, txn, findings);
-        }
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
     }
 
     fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
@@ -55,9 +51,19 @@ impl Watch for Atomicity {
     }
 }
 
+impl Atomicity {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        if let Some((txn, fate)) = sight.txn.filter(|_| !sight.record.last[1])
+            && is_missing(facts, sight.record, sight.send, txn, fate)
+        {
+            accuse_missing(facts, sight.record, sight.send, txn, findings);
+        }
+    }
+}
+
 /// Everybody else of the transaction is visible, or has to be.
-fn is_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction) -> bool {
-    let whole = match txn.fate() {
+fn is_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, fate: TxnFate) -> bool {
+    let whole = match fate {
         TxnFate::Committed => true,
         TxnFate::InDoubt => txn.visible > 0,
         TxnFate::NotCommitted => false,

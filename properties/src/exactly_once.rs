@@ -146,7 +146,7 @@ fn accuse(
         let mut evidence = vec![told, source.map_or(NEVER, |send| send.asked.at)];
         for output in &made {
             evidence.extend([output.send.asked.at, output.record.first[1]]);
-            evidence.extend(output.txn.iter().flat_map(|txn| [txn.end.at, txn.end.done_by]));
+            evidence.extend(output.txn.iter().flat_map(|(txn, _)| [txn.end.at, txn.end.done_by]));
             evidence.extend(facts.weaknesses.evidence(output.send.txn));
         }
         let (id, tag, at, count) = (group.id, input.tag, input.at, account.outputs);

@@ -37,11 +37,8 @@ struct Fencing {
 }
 
 impl Watch for Fencing {
-    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
-        if sight.claim == Claim::Transactional && sight.record.last[1] {
-            let fences = self.by_txn.get_or_insert_with(|| Fences::of_transactional_ids(facts));
-            check_record(facts, fences, sight, findings);
-        }
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
     }
 
     fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
@@ -52,6 +49,15 @@ impl Watch for Fencing {
             check_transactions(facts, &by_txn, findings);
         }
         check_saves(facts, &by_txn, &by_group, findings);
+    }
+}
+
+impl Fencing {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        if sight.claim == Claim::Transactional && sight.record.last[1] {
+            let fences = self.by_txn.get_or_insert_with(|| Fences::of_transactional_ids(facts));
+            check_record(facts, fences, sight, findings);
+        }
     }
 }
 
@@ -159,7 +165,7 @@ fn check_sends(facts: &Facts<'_>, fences: &Fences, findings: &mut Findings) {
 fn check_record(facts: &Facts<'_>, fences: &Fences, sight: &Sight<'_>, findings: &mut Findings) {
     let (record, send) = (sight.record, sight.send);
     let (fence, by) = fences.of(send.life);
-    let end = sight.txn.map_or(NEVER, |txn| txn.end.at);
+    let end = sight.txn.map_or(NEVER, |(txn, _)| txn.end.at);
     if fence != NEVER && (send.asked.at > fence || (end != NEVER && end > fence)) {
         findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
             let (tag, to, at) = (record.tag, send.partition, record.at);

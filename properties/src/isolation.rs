@@ -33,17 +33,8 @@ const CLAIM: Claim = Claim::Transactional;
 struct Isolated;
 
 impl Watch for Isolated {
-    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
-        let (record, send) = (sight.record, sight.send);
-        match sight.txn {
-            Some(txn) => {
-                check_dirty(facts, record, send, txn, findings);
-                check_aborted(facts, record, send, txn, findings);
-                check_unseen(facts, record, send, txn, findings);
-            }
-            None if sight.claim != Claim::Transactional => check_plain(facts, record, send, findings),
-            None => {}
-        }
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
     }
 
     fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
@@ -59,15 +50,32 @@ impl Watch for Isolated {
     }
 }
 
+impl Isolated {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send) = (sight.record, sight.send);
+        match sight.txn {
+            Some((txn, fate)) => {
+                check_dirty(facts, sight, txn, fate, findings);
+                match fate {
+                    TxnFate::NotCommitted => check_aborted(facts, record, send, findings),
+                    _ => check_unseen(facts, record, send, findings),
+                }
+            }
+            None if sight.claim != Claim::Transactional => check_plain(facts, record, send, findings),
+            None => {}
+        }
+    }
+}
+
 fn final_read(facts: &Facts<'_>, partition: onceness_reference::ids::Partition, level: usize) -> At {
     let isolation = [Isolation::ReadUncommitted, Isolation::ReadCommitted][level];
     facts.log(partition).last(isolation).map_or(NEVER, |last| last.at)
 }
 
 /// read_committed shows nothing that is not committed, or whose commit was not even called.
-fn check_dirty(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+fn check_dirty(facts: &Facts<'_>, sight: &Sight<'_>, txn: &Transaction, fate: TxnFate, findings: &mut Findings) {
+    let (record, send) = (sight.record, sight.send);
     let seen = record.first[1];
-    let fate = txn.fate();
     if seen == NEVER {
         let read = facts.log(send.partition).last(Isolation::ReadCommitted).is_some();
         if fate == TxnFate::NotCommitted && read && record.copies > 0 {
@@ -93,8 +101,8 @@ fn check_dirty(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction,
 }
 
 /// read_uncommitted shows what was acknowledged, aborted or not.
-fn check_aborted(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
-    if txn.fate() != TxnFate::NotCommitted || !send.asked.is_done() {
+fn check_aborted(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Findings) {
+    if !send.asked.is_done() {
         return;
     }
     let read = facts.log(send.partition).last(Isolation::ReadUncommitted);
@@ -127,14 +135,13 @@ fn check_plain(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Fin
 }
 
 /// read_committed goes on showing what it showed once.
-fn check_unseen(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+fn check_unseen(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut Findings) {
     if record.last != [true, false] {
         return;
     }
     let Some(last) = facts.log(send.partition).last(Isolation::ReadCommitted) else { return };
     // What nobody sees in the end is told by `stable-offsets`, what was never to be seen by `check_dirty`.
-    let committed = txn.fate() != TxnFate::NotCommitted;
-    if committed && record.first[1] < last.at && record.at < last.end {
+    if record.first[1] < last.at && record.at < last.end {
         findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
             let (tag, to, at) = (record.tag, send.partition, record.at);
             let who = facts.who(record.first[1]);

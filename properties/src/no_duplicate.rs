@@ -33,6 +33,16 @@ struct NoDuplicate {
 }
 
 impl Watch for NoDuplicate {
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
+    }
+
+    fn rest(&mut self, _: &Facts<'_>, findings: &mut Findings) {
+        findings.note(Claim::AtMostOnce, "losses", self.losses);
+    }
+}
+
+impl NoDuplicate {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
         let (record, send, claim) = (sight.record, sight.send, sight.claim);
         if record.copies == 0 {
@@ -56,9 +66,5 @@ impl Watch for NoDuplicate {
                 (evidence, format!("{tag}, sent once by {client}, is in {to} at offsets {offsets}"))
             });
         }
-    }
-
-    fn rest(&mut self, _: &Facts<'_>, findings: &mut Findings) {
-        findings.note(Claim::AtMostOnce, "losses", self.losses);
     }
 }

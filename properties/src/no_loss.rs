@@ -35,12 +35,25 @@ struct NoLoss {
 }
 
 impl Watch for NoLoss {
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for skip in &facts.skips {
+            accuse_skip(facts, skip, findings);
+        }
+        findings.note(Claim::AtLeastOnce, "duplicates", self.duplicates);
+    }
+}
+
+impl NoLoss {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
         let (record, send, claim) = (sight.record, sight.send, sight.claim);
         if claim == Claim::AtLeastOnce {
             self.duplicates += u64::from(record.copies.saturating_sub(1));
         }
-        let aborted = sight.txn.is_some_and(|txn| txn.fate() == TxnFate::NotCommitted);
+        let aborted = sight.txn.is_some_and(|(_, fate)| fate == TxnFate::NotCommitted);
         if claim == Claim::AtMostOnce || !send.asked.is_done() || aborted {
             return;
         }
@@ -54,13 +67,6 @@ impl Watch for NoLoss {
                 (evidence, story(facts, record, send))
             });
         }
-    }
-
-    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
-        for skip in &facts.skips {
-            accuse_skip(facts, skip, findings);
-        }
-        findings.note(Claim::AtLeastOnce, "duplicates", self.duplicates);
     }
 }
 

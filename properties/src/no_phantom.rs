@@ -34,6 +34,23 @@ pub(crate) const PROPERTY: Property = Property {
 struct NoPhantom;
 
 impl Watch for NoPhantom {
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for odd in &facts.strangers {
+            accuse(facts, odd, findings);
+        }
+        for odd in &facts.conflicts {
+            if odd.tag == FOREIGN || facts.find(Tag(odd.tag)).is_none_or(|record| facts.send_of(record).is_none()) {
+                accuse(facts, odd, findings);
+            }
+        }
+    }
+}
+
+impl NoPhantom {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
         let (record, send, claim) = (sight.record, sight.send, sight.claim);
         let refused = send.asked.is_refused();
@@ -49,17 +66,6 @@ impl Watch for NoPhantom {
                 let story = format!("{tag} of {client} {why}, but is read in {to} at offset {at}");
                 (vec![send.asked.at, send.asked.returned, record.first_seen()], story)
             });
-        }
-    }
-
-    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
-        for odd in &facts.strangers {
-            accuse(facts, odd, findings);
-        }
-        for odd in &facts.conflicts {
-            if odd.tag == FOREIGN || facts.find(Tag(odd.tag)).is_none_or(|record| facts.send_of(record).is_none()) {
-                accuse(facts, odd, findings);
-            }
         }
     }
 }

@@ -66,6 +66,18 @@ struct Order {
 }
 
 impl Watch for Order {
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for odd in &facts.disorders {
+            accuse_reader(facts, odd, findings);
+        }
+    }
+}
+
+impl Order {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
         let (record, send, claim) = (sight.record, sight.send, sight.claim);
         if record.copies == 0 {
@@ -92,12 +104,6 @@ impl Watch for Order {
         }
         if undisturbed && (cursor.undisturbed == NONE || sent > cursor.undisturbed_sent) {
             (cursor.undisturbed_sent, cursor.undisturbed) = (sent, sight.place);
-        }
-    }
-
-    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
-        for odd in &facts.disorders {
-            accuse_reader(facts, odd, findings);
         }
     }
 }

@@ -36,17 +36,8 @@ pub(crate) const PROPERTY: Property = Property {
 struct StableOffsets;
 
 impl Watch for StableOffsets {
-    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
-        let (record, send, claim) = (sight.record, sight.send, sight.claim);
-        // Twice told: acknowledged and read, or read by a poll and in the end.
-        let acked = send.acked(record.place).filter(|_| record.copies > 0);
-        let last = || facts.log(send.partition).last(Isolation::ReadUncommitted);
-        if acked.is_some() || last().is_some_and(|last| record.first_seen() < last.at) {
-            findings.tested(claim);
-        }
-        if let Some(offset) = acked.filter(|offset| *offset != record.at) {
-            compare_with_ack(facts, sight, offset, findings);
-        }
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
     }
 
     fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
@@ -58,6 +49,21 @@ impl Watch for StableOffsets {
         }
         for odd in &facts.gone {
             accuse_gone(facts, odd, findings);
+        }
+    }
+}
+
+impl StableOffsets {
+    fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
+        let (record, send, claim) = (sight.record, sight.send, sight.claim);
+        // Twice told: acknowledged and read, or read by a poll and in the end.
+        let acked = send.acked(record.place).filter(|_| record.copies > 0);
+        let last = || facts.log(send.partition).last(Isolation::ReadUncommitted);
+        if acked.is_some() || last().is_some_and(|last| record.first_seen() < last.at) {
+            findings.tested(claim);
+        }
+        if let Some(offset) = acked.filter(|offset| *offset != record.at) {
+            compare_with_ack(facts, sight, offset, findings);
         }
     }
 }

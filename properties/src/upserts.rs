@@ -48,6 +48,24 @@ struct Upsert {
 }
 
 impl Watch for Upserts {
+    fn records(&mut self, facts: &Facts<'_>, sights: &[Sight<'_>], findings: &mut Findings) {
+        sights.iter().for_each(|sight| self.record(facts, sight, findings));
+    }
+
+    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
+        for (keys, isolation) in self.keys.iter().zip([Isolation::ReadUncommitted, Isolation::ReadCommitted]) {
+            keys.iter().for_each(|upsert| check_log(facts, upsert, isolation, findings));
+        }
+        for group in &facts.groups {
+            let after = group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
+            if after && facts.lives_apart(group) {
+                check_view(facts, group, findings);
+            }
+        }
+    }
+}
+
+impl Upserts {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, _: &mut Findings) {
         let record = sight.record;
         if record.copies == 0 {
@@ -55,7 +73,7 @@ impl Watch for Upserts {
         }
         let accepting = match (sight.claim, sight.txn) {
             (Claim::AtLeastOnce | Claim::Idempotent, _) => Some(0),
-            (Claim::Transactional, Some(txn)) if txn.fate() == TxnFate::Committed => Some(1),
+            (Claim::Transactional, Some((_, TxnFate::Committed))) => Some(1),
             _ => None,
         };
         for level in 0..2 {
@@ -68,18 +86,6 @@ impl Watch for Upserts {
                 if accepted && is_after(facts, upsert.accepted, sight) {
                     upsert.accepted = sight.place;
                 }
-            }
-        }
-    }
-
-    fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
-        for (keys, isolation) in self.keys.iter().zip([Isolation::ReadUncommitted, Isolation::ReadCommitted]) {
-            keys.iter().for_each(|upsert| check_log(facts, upsert, isolation, findings));
-        }
-        for group in &facts.groups {
-            let after = group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
-            if after && facts.lives_apart(group) {
-                check_view(facts, group, findings);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::findings::Findings;
 use crate::facts::Facts;
-use crate::facts::calls::{Sent, Transaction};
+use crate::facts::calls::{Sent, Transaction, TxnFate};
 use crate::facts::Fact;
 use crate::verdict::Claim;
 
@@ -16,16 +16,17 @@ pub(crate) struct Sight<'f> {
     pub(crate) place: u32,
     pub(crate) record: &'f Fact,
     pub(crate) send: &'f Sent,
-    pub(crate) txn: Option<&'f Transaction>,
+    /// Its transaction, and what became of that.
+    pub(crate) txn: Option<(&'f Transaction, TxnFate)>,
     /// The claim that its delivery is an instance of.
     pub(crate) claim: Claim,
 }
 
 /// One property at work.
 pub(crate) trait Watch {
-    /// Looks at a record: first those that were seen, by partition and (first) offset, then those that were not. Records
-    /// whose identity is in doubt are left out.
-    fn record(&mut self, _: &Facts<'_>, _: &Sight<'_>, _: &mut Findings) {}
+    /// Looks at some records: first come those that were seen, by partition and (first) offset, then those that were not.
+    /// Records whose identity is in doubt are left out.
+    fn records(&mut self, _: &Facts<'_>, _: &[Sight<'_>], _: &mut Findings) {}
 
     /// Looks at the rest, after all records.
     fn rest(&mut self, _: &Facts<'_>, _: &mut Findings) {}
@@ -33,9 +34,9 @@ pub(crate) trait Watch {
 
 /// Lets all of them look, each with its own findings.
 pub(crate) fn watch(facts: &Facts<'_>, watches: &mut [(Box<dyn Watch>, Findings)]) {
-    facts.for_each_sent(|sight| {
+    facts.for_sent(|sights| {
         for (watch, findings) in watches.iter_mut() {
-            watch.record(facts, sight, findings);
+            watch.records(facts, sights, findings);
         }
     });
     for (watch, findings) in watches {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onceness_reference::history::Seen;
+use onceness_reference::history::{Fetched, Seen};
 use onceness_reference::ids::Offset;
 use onceness_reference::plan::Isolation;
 
@@ -79,6 +79,10 @@ pub(crate) fn raw(seen: &Seen) -> u32 {
 }
 
 impl Log {
+    pub(crate) const fn new() -> Self {
+        Log { dense: Vec::new(), sparse: BTreeMap::new(), finals: [None, None] }
+    }
+
     pub(crate) fn set_final(
         &mut self,
         isolation: Isolation,
@@ -94,6 +98,11 @@ impl Log {
             // Where the reader cannot know where it stopped, it surely read as far as its last record.
             (Isolation::ReadCommitted, None) => beyond,
         };
+        // Room for all of it at once, if it is as dense as it should be.
+        let most = 2 * records.len() + SLACK;
+        if let Some(len) = usize::try_from(beyond).ok().filter(|len| (self.dense.len()..most).contains(len)) {
+            self.grow(len);
+        }
         self.finals[level(isolation)] = Some(Final {
             at,
             high_watermark,
@@ -126,8 +135,7 @@ impl Log {
     }
 
     /// How many records the final read shows from one offset up to another.
-    #[inline]
-    pub(crate) fn final_between(&self, level: usize, from: Offset, to: Offset) -> u32 {
+    fn final_between(&self, level: usize, from: Offset, to: Offset) -> u32 {
         let Some(last) = &self.finals[level] else { return 0 };
         if last.below.is_empty() || to <= from {
             return 0;
@@ -135,6 +143,19 @@ impl Log {
         let most = last.below.len() - 1;
         let place = |offset: Offset| usize::try_from(offset).unwrap_or(0).min(most);
         last.below[place(to)] - last.below[place(from)]
+    }
+
+    /// Whether a poll went past records of the final read without being handed them.
+    pub(crate) fn is_skipped(&self, level: usize, fetched: &Fetched) -> bool {
+        let mut from = fetched.from;
+        for seen in &fetched.records {
+            // Most records follow upon each other, so that there is nothing to look for.
+            if seen.offset > from && self.final_between(level, from, seen.offset.min(fetched.to)) > 0 {
+                return true;
+            }
+            from = from.max(seen.offset.saturating_add(1));
+        }
+        from < fetched.to && self.final_between(level, from, fetched.to) > 0
     }
 
     #[inline]

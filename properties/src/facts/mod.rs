@@ -30,6 +30,9 @@ pub(crate) type At = u32;
 /// The place of an event that did not come.
 pub(crate) const NEVER: At = u32::MAX;
 
+/// So many records are looked at together.
+const SIGHTS: usize = 64;
+
 /// Odd sights of a kind that are kept. There are never more violations told than this of one property.
 const ODD_MAX: usize = 64;
 
@@ -46,7 +49,7 @@ pub(crate) struct Fact {
     pub(crate) at: Offset,
     /// Who saw it first, at each isolation level.
     pub(crate) first: [At; 2],
-    /// The partition where it was seen.
+    /// The partition that it was sent to; of one that was never sent, where it was seen.
     pub(crate) partition: Partition,
     pub(crate) key: u8,
     /// At how many offsets it was seen, and how many of these the final read_committed read shows.
@@ -138,6 +141,8 @@ pub struct Facts<'h> {
 
 const NO_PARTY: u16 = u16::MAX;
 
+static NO_LOG: Log = Log::new();
+
 impl<'h> Facts<'h> {
     /// Reads a history.
     pub fn of(history: &'h History) -> Self {
@@ -154,6 +159,8 @@ impl<'h> Facts<'h> {
     }
 
     fn empty(history: &'h History) -> Self {
+        let ids = history.header.clients.iter().filter_map(Client::txn);
+        let txns = ids.map(|id| usize::from(id.0) + 1).max().unwrap_or(0);
         Facts {
             history,
             parties: Vec::new(),
@@ -162,12 +169,12 @@ impl<'h> Facts<'h> {
             saves: Vec::new(),
             transactions: Vec::new(),
             records: Vec::new(),
-            logs: vec![Log::default(); 256],
+            logs: vec![Log::default(); usize::from(history.header.partitions)],
             groups: Vec::new(),
             registers: BTreeMap::new(),
             committed: BTreeMap::new(),
-            inits: vec![Vec::new(); 256],
-            rises: vec![Vec::new(); 256],
+            inits: vec![Vec::new(); txns],
+            rises: vec![Vec::new(); txns],
             answers: Vec::new(),
             restarts: Vec::new(),
             stuck: Vec::new(),
@@ -183,7 +190,7 @@ impl<'h> Facts<'h> {
             party_of: [NO_PARTY; 256],
             place: vec![NONE; history.events.len()],
             group_of: FxHashMap::default(),
-            opened: vec![NONE; 256],
+            opened: vec![NONE; txns],
         }
     }
 
@@ -218,7 +225,7 @@ impl<'h> Facts<'h> {
             processed: Vec::new(),
             again: Vec::new(),
             view: Vec::new(),
-            reached: vec![(NONE, NONE); 256],
+            reached: Vec::new(),
             last_processing: NEVER,
         });
     }
@@ -253,7 +260,7 @@ impl<'h> Facts<'h> {
         let most = |level| reads.iter().filter(move |((_, of), _)| *of == level).map(|(_, read)| read.4.len()).sum();
         self.records.reserve(usize::max(most(0), most(1)));
         for ((partition, _), (at, isolation, high_watermark, last_stable, records)) in reads {
-            let log = &mut self.logs[usize::from(partition.0)];
+            let log = self.log_mut(partition);
             log.set_final(isolation, at, high_watermark, last_stable, records);
             self.take_final_read(at, partition, isolation, records);
         }
@@ -276,7 +283,7 @@ impl<'h> Facts<'h> {
                 keep(&mut self.disorders, odd);
             }
             before = seen.offset;
-            let slot = self.logs[usize::from(partition.0)].slot(seen.offset);
+            let slot = self.log_mut(partition).slot(seen.offset);
             if slot.tag == EMPTY {
                 slot.tag = tag;
             } else if slot.tag != tag {
@@ -361,7 +368,7 @@ impl<'h> Facts<'h> {
                 records,
                 ..
             } => {
-                let last = self.logs[usize::from(partition.0)].last(*isolation);
+                let last = self.log(*partition).last(*isolation);
                 if last.is_none_or(|last| last.at != at) {
                     self.take_records(at, *partition, *isolation, records);
                 }
@@ -458,6 +465,9 @@ impl<'h> Facts<'h> {
             if fact.send != NONE {
                 fact.ambiguous = true;
                 continue;
+            }
+            if fact.partition != partition {
+                (fact.partition, fact.at) = (partition, -1);
             }
             fact.send = send;
             fact.place = place as u32;
@@ -706,10 +716,8 @@ impl<'h> Facts<'h> {
     }
 
     fn take_fetched(&mut self, at: At, isolation: Isolation, fetched: &Fetched) {
-        let expected =
-            self.logs[usize::from(fetched.partition.0)].final_between(level(isolation), fetched.from, fetched.to);
-        let shown = self.take_records(at, fetched.partition, isolation, &fetched.records);
-        if shown < expected && self.skips.len() < ODD_MAX {
+        self.take_records(at, fetched.partition, isolation, &fetched.records);
+        if self.skips.len() < ODD_MAX && self.log(fetched.partition).is_skipped(level(isolation), fetched) {
             self.skips.push(Skipped {
                 at,
                 partition: fetched.partition,
@@ -720,11 +728,11 @@ impl<'h> Facts<'h> {
         }
     }
 
-    /// How many of the records are in the final read too. This is the hot loop.
-    fn take_records(&mut self, at: At, partition: Partition, isolation: Isolation, records: &[Seen]) -> u32 {
+    /// This is the hot loop.
+    fn take_records(&mut self, at: At, partition: Partition, isolation: Isolation, records: &[Seen]) {
         let level = level(isolation);
+        self.log_mut(partition);
         let log = &mut self.logs[usize::from(partition.0)];
-        let mut shown = 0;
         let mut before = Offset::MIN;
         for seen in records {
             let tag = log::raw(seen);
@@ -744,12 +752,10 @@ impl<'h> Facts<'h> {
             }
             if slot.tag == tag {
                 slot.first[level] = slot.first[level].min(at);
-                shown += u32::from(slot.last[level]);
             } else {
                 keep(&mut self.conflicts, odd());
             }
         }
-        shown
     }
 
     fn settle(&mut self) {
@@ -800,11 +806,10 @@ impl<'h> Facts<'h> {
                 let found = (slot.tag != FOREIGN).then(|| self.tags.find(Tag(slot.tag))).flatten();
                 let sent_here = |place: &u32| {
                     let record = &self.records[*place as usize];
-                    let send = self.sends.get(record.send as usize);
-                    send.is_some_and(|send| record.ambiguous || send.partition == partition)
+                    record.send != NONE && (record.ambiguous || record.partition == partition)
                 };
                 match found.filter(sent_here) {
-                    Some(place) => self.records[place as usize].is_seen(partition, offset, slot),
+                    Some(place) => self.records[place as usize].is_seen(offset, slot),
                     None => keep(&mut self.strangers, odd),
                 }
             }
@@ -816,9 +821,8 @@ impl<'h> Facts<'h> {
         for record in self.records.iter().filter(|record| !record.ambiguous) {
             let Some(send) = self.sends.get(record.send as usize) else { continue };
             let Some(txn) = self.transactions.get_mut(send.txn as usize) else { continue };
-            let Some(last) = self.logs[usize::from(send.partition.0)].last(Isolation::ReadCommitted) else {
-                continue;
-            };
+            let log = self.logs.get(usize::from(send.partition.0));
+            let Some(last) = log.and_then(|log| log.last(Isolation::ReadCommitted)) else { continue };
             let covered = record.at < 0 || record.at < last.end;
             txn.expected += u32::from(send.asked.is_done() && covered);
             txn.visible += u32::from(record.last[1]);
@@ -942,7 +946,16 @@ impl<'h> Facts<'h> {
     }
 
     pub(crate) fn log(&self, partition: Partition) -> &Log {
-        &self.logs[usize::from(partition.0)]
+        self.logs.get(usize::from(partition.0)).unwrap_or(&NO_LOG)
+    }
+
+    /// A log that is written to; the header of a foreign history may not know it.
+    fn log_mut(&mut self, partition: Partition) -> &mut Log {
+        let place = usize::from(partition.0);
+        if place >= self.logs.len() {
+            self.logs.resize(place + 1, Log::default());
+        }
+        &mut self.logs[place]
     }
 
     /// A record with what belongs to it, if it was sent and its identity is not in doubt.
@@ -954,23 +967,29 @@ impl<'h> Facts<'h> {
             place,
             record,
             send,
-            txn: self.txn_of(send),
+            txn: self.txn_of(send).map(|txn| (txn, txn.fate())),
             claim: self.claim_of(send)?,
         })
     }
 
-    /// All records that were sent: see [`crate::watch::Watch::record`] for their order.
-    pub(crate) fn for_each_sent(&self, mut see: impl FnMut(&Sight<'_>)) {
+    /// All records that were sent, some at a time: see [`crate::watch::Watch::records`] for their order.
+    pub(crate) fn for_sent(&self, mut see: impl FnMut(&[Sight<'_>])) {
         let order = |record: &Fact| (record.copies == 0, record.partition, record.at);
-        let everything = 0..self.records.len() as u32;
+        let mut places: Vec<u32> = Vec::new();
         // As good as always they are listed in this order already.
-        if self.records.is_sorted_by_key(order) {
-            everything.filter_map(|place| self.sight(place)).for_each(|sight| see(&sight));
-            return;
+        if !self.records.is_sorted_by_key(order) {
+            places.extend(0..self.records.len() as u32);
+            places.sort_by_key(|place| order(&self.records[*place as usize]));
         }
-        let mut places: Vec<u32> = everything.collect();
-        places.sort_by_key(|place| order(&self.records[*place as usize]));
-        places.into_iter().filter_map(|place| self.sight(place)).for_each(|sight| see(&sight));
+        let place = |i: usize| places.get(i).copied().unwrap_or(i as u32);
+        let mut sights = Vec::with_capacity(SIGHTS);
+        for first in (0..self.records.len()).step_by(SIGHTS) {
+            let some = first..self.records.len().min(first + SIGHTS);
+            // What belongs to them is scattered. Fetched without doing anything else, it is fetched all at once.
+            sights.extend(some.filter_map(|i| self.sight(place(i))));
+            see(&sights);
+            sights.clear();
+        }
     }
 
     /// All records that were sent, as they come.
@@ -1038,9 +1057,9 @@ fn keep(list: &mut Vec<Odd>, odd: Odd) {
 }
 
 impl Fact {
-    fn is_seen(&mut self, partition: Partition, offset: Offset, slot: &log::Slot) {
+    fn is_seen(&mut self, offset: Offset, slot: &log::Slot) {
         if self.copies == 0 {
-            (self.partition, self.at) = (partition, offset);
+            self.at = offset;
         }
         self.copies = self.copies.saturating_add(1);
         self.copies_committed = self.copies_committed.saturating_add(u8::from(slot.last[1]));
@@ -1064,6 +1083,9 @@ impl Group<'_> {
         let view = partition << 8 | usize::from(record.key);
         if view >= self.view.len() {
             self.view.resize((partition + 1) << 8, (NONE, NONE));
+        }
+        if partition >= self.reached.len() {
+            self.reached.resize(partition + 1, (NONE, NONE));
         }
         for (last, furthest) in [&mut self.view[view], &mut self.reached[partition]] {
             *last = place;

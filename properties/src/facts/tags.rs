@@ -42,7 +42,7 @@ impl Tags {
         self.len += 1;
         let index = tag.0 as usize;
         if index >= self.dense.len() && index < 2 * self.len as usize + SLACK {
-            self.grow(2 * self.len as usize + SLACK);
+            self.grow((index + 1).next_power_of_two().max(64));
         }
         match self.dense.get_mut(index) {
             Some(slot) => *slot = place,

@@ -106,7 +106,7 @@ struct Script<'a> {
 }
 
 /// Where a client stands in the script of its role.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Part {
     /// Sends of the transaction so far.
     sends: u8,
@@ -118,6 +118,10 @@ struct Part {
     must_rewind: bool,
     /// A second instance has started since: a zombie. It talks on for a while.
     succeeded: bool,
+    /// The round in which the end of an earlier transaction arrives late. The next one waits for it with its own end.
+    late_end: usize,
+    /// How that transaction ended.
+    late_ending: Option<Op>,
 }
 
 impl Script<'_> {
@@ -168,11 +172,13 @@ impl Script<'_> {
     }
 
     fn step(&mut self, client: &Client) -> Option<Step> {
-        let mut part = self.parts.get(&client.id).copied().unwrap_or_default();
+        let mut part = self.parts.get(&client.id).cloned().unwrap_or_default();
         let op = self.op(client, &mut part)?;
         // A late end is the rarest of dangers: it needs the next transaction to be open when it arrives.
         let held = match op {
             Op::Commit | Op::Abort => self.profile.held.saturating_mul(2),
+            // A late opening fences its own client, which ends most of what would follow.
+            Op::Open => self.profile.held / 3,
             _ => self.profile.held,
         };
         let mut step = Step {
@@ -206,6 +212,10 @@ impl Script<'_> {
         if step.op == Op::Open {
             part.succeeded = false;
         }
+        if let (Op::Commit | Op::Abort, Fate::Held { rounds }) = (&step.op, step.fate) {
+            part.late_end = self.plan.rounds.len() + usize::from(rounds);
+            part.late_ending = Some(step.op.clone());
+        }
         self.parts.insert(client.id, part);
         if step.op == Op::Open {
             self.succeed(client);
@@ -237,7 +247,7 @@ impl Script<'_> {
         match (&client.consumer, client.txn()) {
             (Some(consumer), Some(_)) => self.loop_op(consumer, life.in_transaction, part),
             (Some(consumer), None) => self.reader_op(consumer, part),
-            (None, Some(_)) => Some(self.transaction_op(life.in_transaction, part)),
+            (None, Some(_)) => self.transaction_op(life.in_transaction, part),
             (None, None) => {
                 let partition = self.any_partition();
                 Some(self.send(partition))
@@ -245,17 +255,17 @@ impl Script<'_> {
         }
     }
 
-    fn transaction_op(&mut self, in_transaction: bool, part: &mut Part) -> Op {
+    fn transaction_op(&mut self, in_transaction: bool, part: &mut Part) -> Option<Op> {
         if !in_transaction {
             part.sends = 0;
-            return Op::Begin;
+            return Some(Op::Begin);
         }
-        if part.sends == 0 || (part.sends < 4 && self.dice.bool()) {
+        if part.sends == 0 || (part.sends < 4 && self.chance(35)) {
             part.sends += 1;
             let partition = self.any_partition();
-            return self.send(partition);
+            return Some(self.send(partition));
         }
-        self.end()
+        self.end_in_time(part)
     }
 
     /// Begin, poll, forward, save, end; rewind after an abort.
@@ -288,7 +298,8 @@ impl Script<'_> {
             }
             3 => Op::SaveInTransaction,
             _ => {
-                let op = self.end();
+                part.stage = 3;
+                let op = self.end_in_time(part)?;
                 part.must_rewind = op == Op::Abort;
                 op
             }
@@ -316,6 +327,21 @@ impl Script<'_> {
         let max = self.dice.u8(1..=self.profile.poll_max);
         part.read += u32::from(max);
         Op::Poll { max }
+    }
+
+    /// Ends the transaction; where the end of the one before is late, mostly after it has arrived and the other way, for
+    /// ending it twice the same way shows nothing.
+    fn end_in_time(&mut self, part: &mut Part) -> Option<Op> {
+        let early = self.plan.rounds.len() <= part.late_end;
+        if early && self.chance(80) {
+            return None;
+        }
+        let other = match part.late_ending.take() {
+            Some(Op::Commit) => Some(Op::Abort),
+            Some(_) => Some(Op::Commit),
+            None => None,
+        };
+        Some(other.filter(|_| self.chance(70)).unwrap_or_else(|| self.end()))
     }
 
     fn end(&mut self) -> Op {

@@ -60,18 +60,18 @@ impl Profile {
         let fates = features.fates;
         Profile {
             seed,
-            steps: dice.u16(8..=32),
+            steps: dice.u16(8..=36),
             partitions,
             clients,
             overlap: *pick(&mut dice, &[15, 40, 70, 95]),
-            request_lost: sometimes(&mut dice, fates, 25),
-            reply_lost: sometimes(&mut dice, fates, 25),
-            repeated: sometimes(&mut dice, fates, 20),
-            held: sometimes(&mut dice, fates, 30),
+            request_lost: sometimes(&mut dice, fates, 50, 25),
+            reply_lost: sometimes(&mut dice, fates, 60, 25),
+            repeated: sometimes(&mut dice, fates, 50, 20),
+            held: sometimes(&mut dice, fates, 75, 40),
             held_rounds_max: dice.u8(1..=5),
-            crash_at_request: sometimes(&mut dice, fates, 20),
-            crash: sometimes(&mut dice, true, 12),
-            restart: sometimes(&mut dice, features.restart, 25),
+            crash_at_request: sometimes(&mut dice, fates, 50, 20),
+            crash: sometimes(&mut dice, true, 50, 12),
+            restart: sometimes(&mut dice, features.restart, 65, 40),
             abort: *pick(&mut dice, &[10, 30, 60]),
             batches_max: *pick(&mut dice, &[1, 1, 3, 5]),
             records_max: *pick(&mut dice, &[1, 2, 4]),
@@ -94,7 +94,8 @@ struct Cast<'a> {
 impl Cast<'_> {
     fn draw(dice: &mut fastrand::Rng, features: Features, partitions: u8) -> Vec<Client> {
         let mut cast = Cast { dice, features, partitions, clients: Vec::new(), txns: 0, groups: 0 };
-        let roles = cast.dice.u8(1..=3);
+        // Few clients do much, many do little: both are wanted, the former more.
+        let roles = *pick(cast.dice, &[1, 1, 1, 2, 2, 3]);
         for _ in 0..roles {
             cast.add_role();
         }
@@ -117,8 +118,8 @@ impl Cast<'_> {
     fn add_producer(&mut self) {
         let delivery = match self.dice.u8(0..10) {
             0 => Delivery::AtMostOnce,
-            1..=2 => Delivery::AtLeastOnce,
-            3..=4 => Delivery::Idempotent,
+            1 => Delivery::AtLeastOnce,
+            2..=3 => Delivery::Idempotent,
             _ if self.features.transactions() => self.transactional(),
             _ => Delivery::Idempotent,
         };
@@ -148,7 +149,8 @@ impl Cast<'_> {
         let inputs = self.some_partitions(self.partitions);
         let consumer = self.consumer(inputs);
         self.add(None, Some(consumer.clone()));
-        if self.dice.u8(0..100) < 30 {
+        // A member can be replaced, so it mostly is.
+        if self.dice.u8(0..100) < if consumer.member { 60 } else { 20 } {
             self.add(None, Some(consumer));
         }
     }
@@ -185,10 +187,10 @@ impl Cast<'_> {
     }
 }
 
-/// A chance that is off in half of all cases, and else up to so much.
-fn sometimes(dice: &mut fastrand::Rng, possible: bool, most: u8) -> u8 {
-    let (on, chance) = (dice.bool(), dice.u8(3..=most));
-    if possible && on { chance } else { 0 }
+/// A chance of up to so much, switched on in so many of a hundred cases.
+fn sometimes(dice: &mut fastrand::Rng, possible: bool, on: u8, most: u8) -> u8 {
+    let (drawn, chance) = (dice.u8(0..100) < on, dice.u8(5..=most));
+    if possible && drawn { chance } else { 0 }
 }
 
 fn pick<'a, T>(dice: &mut fastrand::Rng, of: &'a [T]) -> &'a T {

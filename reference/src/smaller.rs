@@ -28,13 +28,26 @@ pub fn measure(plan: &Plan) -> [u64; 7] {
     ]
 }
 
-/// All well-formed smaller plans that one cut away makes, boldest first. Lazy: a candidate is made when it is asked for.
+/// Other schedules that are tried when a cut alone does not do: fewer requests interleave in another order, and a failure
+/// that needs a certain order is lost with the cut though the smaller plan could fail as well.
+const SCHEDULES: std::ops::RangeInclusive<u64> = 1..=4;
+
+/// All well-formed smaller plans that one cut away makes, boldest first; then the same cuts under other schedules. Lazy: a
+/// candidate is made when it is asked for.
 pub fn smaller(plan: &Plan) -> impl Iterator<Item = Plan> + Send + use<> {
     let size = measure(plan);
     let cuts = cuts(plan);
+    let steps_only = cuts.iter().copied().filter(|cut| cut.removes_steps());
+    let rescheduled: Vec<(Option<u64>, Cut)> =
+        steps_only.flat_map(|cut| SCHEDULES.map(move |schedule| (Some(schedule), cut))).collect();
     let plan = plan.clone();
-    (cuts.into_iter())
-        .filter_map(move |cut| apply(&plan, cut))
+    (cuts.into_iter().map(|cut| (None, cut)))
+        .chain(rescheduled)
+        .filter_map(move |(schedule, cut)| {
+            let mut candidate = apply(&plan, cut)?;
+            candidate.schedule = schedule.unwrap_or(candidate.schedule);
+            Some(candidate)
+        })
         .filter(move |candidate| measure(candidate) < size && candidate.check().is_ok())
 }
 
@@ -68,6 +81,15 @@ enum Cut {
     Limit(StepId),
     Membership,
     Schedule,
+}
+
+impl Cut {
+    fn removes_steps(self) -> bool {
+        matches!(
+            self,
+            Cut::Rounds { .. } | Cut::Client(_) | Cut::Span { .. } | Cut::Step(_) | Cut::Pair(..)
+        )
+    }
 }
 
 fn cuts(plan: &Plan) -> Vec<Cut> {

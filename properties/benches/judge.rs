@@ -16,7 +16,6 @@ use onceness_reference::plan::{Client, Consumer, Delivery, Fate, Isolation, Prot
 const PARTITIONS: usize = 8;
 const READERS: u8 = 8;
 const CALLS: usize = 800_000;
-const READS: usize = 4_000_000;
 
 fn judging(criterion: &mut Criterion) {
     let case = Bench::history(40);
@@ -26,35 +25,57 @@ fn judging(criterion: &mut Criterion) {
     println!("peak memory with the history alone: {} MB", peak_memory_mb());
     for judgement in judge(&history) {
         let name = judgement.property.name;
-        assert!(!matches!(judgement.verdict, Verdict::Violated(_)), "{name}: {:?}", judgement.verdict);
+        assert!(
+            !matches!(judgement.verdict, Verdict::Violated(_)),
+            "{name}: {:?}",
+            judgement.verdict
+        );
     }
     println!("peak memory with the history and its judgement: {} MB", peak_memory_mb());
     tell_where_time_goes(&history);
     let mut group = criterion.benchmark_group("history");
     group.sample_size(10);
     group.bench_function("judge", |bencher| bencher.iter(|| judge(black_box(&history))));
-    group.bench_function("judge a case of 40 calls", |bencher| bencher.iter(|| judge(black_box(&case))));
+    group.bench_function("judge a case of 40 calls", |bencher| {
+        bencher.iter(|| judge(black_box(&case)))
+    });
     group.finish();
 }
 
 fn tell_where_time_goes(history: &History) {
-    let start = Instant::now();
     let facts = Facts::of(history);
-    println!("{:>24} {:>8.1} ms", "facts", start.elapsed().as_secs_f64() * 1e3);
+    println!("{:>24} {:>8.1} ms", "everything", best(|| judge(history)));
+    println!("{:>24} {:>8.1} ms", "facts", best(|| Facts::of(history)));
     for property in PROPERTIES {
-        let start = Instant::now();
-        black_box(property.find(&facts));
-        println!("{:>24} {:>8.1} ms", property.name, start.elapsed().as_secs_f64() * 1e3);
+        println!("{:>24} {:>8.1} ms", property.name, best(|| property.find(&facts)));
     }
+}
+
+/// The least time of several, in milliseconds of this thread's own where the operating system tells them.
+fn best<T>(mut what: impl FnMut() -> T) -> f64 {
+    let one = || {
+        let start = own_time().unwrap_or(0);
+        let wall = Instant::now();
+        let result = black_box(what());
+        let own = own_time().map(|end| (end - start) as f64 / 1e6);
+        drop(result);
+        own.unwrap_or(wall.elapsed().as_secs_f64() * 1e3)
+    };
+    std::iter::repeat_with(one).take(7).fold(f64::INFINITY, f64::min)
+}
+
+/// How long this thread has run so far, in nanoseconds.
+fn own_time() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    status.split_whitespace().next()?.parse().ok()
 }
 
 fn reads(history: &History) -> usize {
     let of_event = |event: &Event| match event {
         Event::Read { records, .. } => records.len(),
-        Event::Return {
-            outcome: Outcome::Done(Reply::Polled(polled)),
-            ..
-        } => polled.iter().map(|fetched| fetched.records.len()).sum(),
+        Event::Return { outcome: Outcome::Done(Reply::Polled(polled)), .. } => {
+            polled.iter().map(|fetched| fetched.records.len()).sum()
+        }
         _ => 0,
     };
     history.events.iter().map(of_event).sum()
@@ -140,7 +161,7 @@ impl Bench {
     fn tick(&mut self, tick: usize, clients: &[Client]) {
         self.send(&clients[tick % 4], true);
         if tick.is_multiple_of(4) {
-            self.transaction(&clients[4 + tick / 4 % 2], tick % 40 != 0);
+            self.transaction(&clients[4 + tick / 4 % 2], !tick.is_multiple_of(40));
         }
         for reader in 0..usize::from(READERS) {
             let client = &clients[6 + reader];
@@ -166,17 +187,10 @@ impl Bench {
         self.logs[partition].extend(records.iter().map(|record| Some((record.tag, committed))));
         self.tags += count;
         let next = &mut self.sequences[usize::from(client.id.0)][partition];
-        let sequence = Sequence {
-            producer: i64::from(client.id.0),
-            epoch: 0,
-            first: *next,
-        };
+        let sequence = Sequence { producer: i64::from(client.id.0), epoch: 0, first: *next };
         *next += count as i32;
-        let call = Call::Send {
-            partition: Partition(partition as u8),
-            records,
-            sequence: Some(sequence),
-        };
+        let call =
+            Call::Send { partition: Partition(partition as u8), records, sequence: Some(sequence) };
         let base = Some(base);
         if client.delivery == Some(Delivery::AtMostOnce) {
             self.call(client.id, call, Outcome::Unknown);
@@ -189,12 +203,7 @@ impl Bench {
             let returned = self.events.pop();
             for fate in [Fate::ReplyLost, Fate::Delivered] {
                 let outcome = Outcome::Done(Reply::Appended { base });
-                self.events.push(Event::Answer {
-                    of,
-                    preparation: false,
-                    fate,
-                    outcome,
-                });
+                self.events.push(Event::Answer { of, preparation: false, fate, outcome });
             }
             self.events.extend(returned);
         }
@@ -219,12 +228,11 @@ impl Bench {
         let from = std::mem::replace(&mut self.positions[reader][partition], log.len());
         let new = log.iter().enumerate().skip(from);
         let for_reader = |shown: bool| shown || consumer.isolation == Isolation::ReadUncommitted;
-        let shown = new.filter_map(|(offset, entry)| entry.filter(|(_, shown)| for_reader(*shown)).map(|(tag, _)| (offset, tag)));
+        let shown = new.filter_map(|(offset, entry)| {
+            entry.filter(|(_, shown)| for_reader(*shown)).map(|(tag, _)| (offset, tag))
+        });
         let mut records = Vec::with_capacity(shown.clone().count());
-        records.extend(shown.map(|(offset, tag)| Seen {
-            offset: offset as i64,
-            tag: Some(tag),
-        }));
+        records.extend(shown.map(|(offset, tag)| Seen { offset: offset as i64, tag: Some(tag) }));
         self.pending[reader].extend(records.iter().filter_map(|seen| seen.tag));
         let polled = vec![Fetched {
             partition: Partition(partition as u8),
@@ -245,7 +253,9 @@ impl Bench {
         let positions = self.positions[reader].iter().enumerate();
         let call = Call::Save {
             group: GroupId(client.id.0),
-            positions: positions.map(|(partition, to)| (Partition(partition as u8), *to as i64)).collect(),
+            positions: positions
+                .map(|(partition, to)| (Partition(partition as u8), *to as i64))
+                .collect(),
             in_transaction: false,
         };
         self.call(client.id, call, Outcome::Done(Reply::Nothing));
@@ -269,10 +279,7 @@ impl Bench {
                 };
                 let seen = log.iter().enumerate().filter_map(|(offset, entry)| {
                     let (tag, _) = shown(entry)?;
-                    Some(Seen {
-                        offset: offset as i64,
-                        tag: Some(tag),
-                    })
+                    Some(Seen { offset: offset as i64, tag: Some(tag) })
                 });
                 let mut records = Vec::with_capacity(seen.clone().count());
                 records.extend(seen);
@@ -323,13 +330,15 @@ fn clients() -> Vec<Client> {
             group: GroupId(6 + reader),
             member: false,
             inputs: (0..PARTITIONS as u8).map(Partition).collect(),
-            isolation: if reader % 2 == 0 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
+            isolation: if reader % 2 == 0 {
+                Isolation::ReadCommitted
+            } else {
+                Isolation::ReadUncommitted
+            },
             saving: if reader == 1 { Saving::BeforeProcessing } else { Saving::AfterProcessing },
         }),
     });
-    let clients: Vec<Client> = producers.chain(readers).collect();
-    assert!(READS > CALLS, "a read is one of many that an operation makes");
-    clients
+    producers.chain(readers).collect()
 }
 
 criterion_group!(benches, judging);

@@ -62,7 +62,13 @@ impl Atomicity {
 }
 
 /// Everybody else of the transaction is visible, or has to be.
-fn is_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, fate: TxnFate) -> bool {
+fn is_missing(
+    facts: &Facts<'_>,
+    record: &Fact,
+    send: &Sent,
+    txn: &Transaction,
+    fate: TxnFate,
+) -> bool {
     let whole = match fate {
         TxnFate::Committed => true,
         TxnFate::InDoubt => txn.visible > 0,
@@ -79,7 +85,13 @@ fn is_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, 
     }
 }
 
-fn accuse_missing(facts: &Facts<'_>, record: &Fact, send: &Sent, txn: &Transaction, findings: &mut Findings) {
+fn accuse_missing(
+    facts: &Facts<'_>,
+    record: &Fact,
+    send: &Sent,
+    txn: &Transaction,
+    findings: &mut Findings,
+) {
     findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
         let last = facts.log(send.partition).last(Isolation::ReadCommitted).map_or(NEVER, |last| last.at);
         let mut evidence = vec![txn.begin, send.asked.at, send.asked.done_by, txn.end.at, txn.end.done_by, last];

@@ -38,7 +38,9 @@ impl Watch for ConsumeAtLeastOnce {
 
 fn find(facts: &Facts<'_>, findings: &mut Findings) {
     for group in &facts.groups {
-        let Some(consumer) = group.consumer.filter(|consumer| consumer.saving == Saving::AfterProcessing) else {
+        let Some(consumer) =
+            group.consumer.filter(|consumer| consumer.saving == Saving::AfterProcessing)
+        else {
             continue;
         };
         for input in &consumer.inputs {
@@ -49,7 +51,14 @@ fn find(facts: &Facts<'_>, findings: &mut Findings) {
     }
 }
 
-fn find_in(facts: &Facts<'_>, group: &Group<'_>, input: Partition, told: At, position: Offset, findings: &mut Findings) {
+fn find_in(
+    facts: &Facts<'_>,
+    group: &Group<'_>,
+    input: Partition,
+    told: At,
+    position: Offset,
+    findings: &mut Findings,
+) {
     let Some(isolation) = group.consumer.map(|consumer| consumer.isolation) else { return };
     let log = facts.log(input);
     let last = log.last(isolation).map_or(NEVER, |last| last.at);

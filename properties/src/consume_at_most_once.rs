@@ -39,7 +39,9 @@ impl Watch for ConsumeAtMostOnce {
 fn find(facts: &Facts<'_>, findings: &mut Findings) {
     for group in &facts.groups {
         let Some(consumer) = group.consumer else { continue };
-        if consumer.saving != Saving::BeforeProcessing || !(consumer.member || facts.lives_apart(group)) {
+        if consumer.saving != Saving::BeforeProcessing
+            || !(consumer.member || facts.lives_apart(group))
+        {
             continue;
         }
         let doubtful = doubtful_partitions(facts, group);
@@ -69,9 +71,14 @@ fn doubtful_partitions(facts: &Facts<'_>, group: &Group<'_>) -> Vec<Partition> {
     let registers = facts.registers.iter().filter(|((id, _), _)| *id == group.id);
     let overlaps = |saved: &[(i64, u32)]| {
         let asked = |place: u32| -> &Asked { &facts.saves[place as usize].asked };
-        saved.windows(2).any(|pair| !asked(pair[0].1).is_refused() && asked(pair[0].1).end() > asked(pair[1].1).at)
+        saved.windows(2).any(|pair| {
+            !asked(pair[0].1).is_refused() && asked(pair[0].1).end() > asked(pair[1].1).at
+        })
     };
-    registers.filter(|(_, register)| overlaps(&register.saved)).map(|((_, partition), _)| *partition).collect()
+    registers
+        .filter(|(_, register)| overlaps(&register.saved))
+        .map(|((_, partition), _)| *partition)
+        .collect()
 }
 
 fn first_processing(facts: &Facts<'_>, group: &Group<'_>, tag: onceness_reference::ids::Tag) -> At {
@@ -80,19 +87,23 @@ fn first_processing(facts: &Facts<'_>, group: &Group<'_>, tag: onceness_referenc
         party.and_then(|party| party.consumer).is_some_and(|consumer| consumer.group == group.id)
     };
     let processes = |event: &Event| match event {
-        Event::Call {
-            client,
-            call: Call::Process { records },
-            ..
-        } => in_group(client) && records.contains(&tag),
+        Event::Call { client, call: Call::Process { records }, .. } => {
+            in_group(client) && records.contains(&tag)
+        }
         _ => false,
     };
     facts.history.events.iter().position(processes).map_or(NEVER, |at| at as At)
 }
 
 /// The last position that the group was told in between.
-fn told_between(facts: &Facts<'_>, group: &Group<'_>, partition: Partition, after: At, before: At) -> Option<At> {
+fn told_between(
+    facts: &Facts<'_>,
+    group: &Group<'_>,
+    partition: Partition,
+    after: At,
+    before: At,
+) -> Option<At> {
     let register = facts.registers.get(&(group.id, partition))?;
     let told = register.told.iter().filter(|told| told.at > after && told.at < before);
-    told.map(|told| told.at).last()
+    told.map(|told| told.at).next_back()
 }

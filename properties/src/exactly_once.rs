@@ -57,7 +57,9 @@ fn find(facts: &Facts<'_>, findings: &mut Findings) {
     let everywhere = (0..facts.history.header.partitions)
         .all(|partition| facts.log(Partition(partition)).last(Isolation::ReadCommitted).is_some());
     for group in &facts.groups {
-        let Some(consumer) = group.consumer.filter(|consumer| consumer.saving == Saving::InTransaction) else {
+        let Some(consumer) =
+            group.consumer.filter(|consumer| consumer.saving == Saving::InTransaction)
+        else {
             continue;
         };
         if everywhere && is_careful(facts, group) {
@@ -76,7 +78,10 @@ fn is_careful(facts: &Facts<'_>, group: &Group<'_>) -> bool {
     let careless = facts.transactions.iter().any(|txn| {
         let of_loop = in_group(facts.parties[usize::from(txn.party)].consumer, group);
         let may_commit = txn.fate() != TxnFate::NotCommitted && txn.last_forward != NEVER;
-        let saved = facts.saves.get(txn.last_save as usize).is_some_and(|save| save.asked.at > txn.last_forward);
+        let saved = facts
+            .saves
+            .get(txn.last_save as usize)
+            .is_some_and(|save| save.asked.at > txn.last_forward);
         of_loop && may_commit && (!saved || txn.muddled)
     });
     (kept_apart || member) && !careless
@@ -86,16 +91,26 @@ fn in_group(consumer: Option<&onceness_reference::plan::Consumer>, group: &Group
     consumer.is_some_and(|consumer| consumer.group == group.id)
 }
 
-fn find_in(facts: &Facts<'_>, group: &Group<'_>, inputs: &[Partition], isolation: Isolation, findings: &mut Findings) {
+fn find_in(
+    facts: &Facts<'_>,
+    group: &Group<'_>,
+    inputs: &[Partition],
+    isolation: Isolation,
+    findings: &mut Findings,
+) {
     let mut accounts: BTreeMap<u32, Account> = BTreeMap::new();
     let mut positions: BTreeMap<Partition, (At, Offset)> = BTreeMap::new();
     for input in inputs {
         let told = facts.committed.get(&(group.id, *input));
-        let (Some((at, position)), Some(_)) = (told, facts.log(*input).last(isolation)) else { continue };
+        let (Some((at, position)), Some(_)) = (told, facts.log(*input).last(isolation)) else {
+            continue;
+        };
         let position = position.unwrap_or(0);
         positions.insert(*input, (*at, position));
         let level = level(isolation);
-        for (offset, slot) in facts.log(*input).slots().filter(|(_, slot)| slot.last[level] && slot.tag != FOREIGN) {
+        for (offset, slot) in
+            facts.log(*input).slots().filter(|(_, slot)| slot.last[level] && slot.tag != FOREIGN)
+        {
             let Some(place) = facts.place_of(Tag(slot.tag)) else { continue };
             let account = accounts.entry(place).or_default();
             account.below += u32::from(offset < position);
@@ -104,18 +119,30 @@ fn find_in(facts: &Facts<'_>, group: &Group<'_>, inputs: &[Partition], isolation
         }
     }
     for output in outputs(facts, group) {
-        let Some(input) = facts.from(output.record).and_then(|from| facts.place_of(from)) else { continue };
+        let Some(input) = facts.from(output.record).and_then(|from| facts.place_of(from)) else {
+            continue;
+        };
         let Some(account) = accounts.get_mut(&input) else { continue };
         account.outputs += u32::from(output.record.copies_committed);
         account.tried += u32::from(output.send.txn != NONE);
     }
     for (place, account) in &accounts {
-        let Some((told, position)) = account.input.and_then(|input| positions.get(&input)) else { continue };
+        let Some((told, position)) = account.input.and_then(|input| positions.get(&input)) else {
+            continue;
+        };
         if account.below > 0 || account.tried > 0 {
             findings.tested(Claim::ExactlyOnce);
         }
         if account.outputs != account.below {
-            accuse(facts, group, &facts.records[*place as usize], account, *told, *position, findings);
+            accuse(
+                facts,
+                group,
+                &facts.records[*place as usize],
+                account,
+                *told,
+                *position,
+                findings,
+            );
         }
     }
 }
@@ -123,7 +150,8 @@ fn find_in(facts: &Facts<'_>, group: &Group<'_>, inputs: &[Partition], isolation
 /// What the instances of the loop made.
 fn outputs<'f>(facts: &'f Facts<'_>, group: &'f Group<'_>) -> impl Iterator<Item = Sight<'f>> {
     facts.sights().filter(|sight| {
-        sight.record.forwarded && in_group(facts.parties[usize::from(sight.send.party)].consumer, group)
+        sight.record.forwarded
+            && in_group(facts.parties[usize::from(sight.send.party)].consumer, group)
     })
 }
 
@@ -141,7 +169,8 @@ fn accuse(
     let torn = made.iter().find_map(|output| facts.weaknesses.of_transaction(output.send.txn));
     let source = facts.send_of(input);
     let torn_input = source.and_then(|send| facts.weaknesses.of_transaction(send.txn));
-    let late = account.input.and_then(|partition| facts.weaknesses.of_position(group.id, partition));
+    let late =
+        account.input.and_then(|partition| facts.weaknesses.of_position(group.id, partition));
     findings.accuse(Claim::ExactlyOnce, torn.or(torn_input).or(late), || {
         let mut evidence = vec![told, source.map_or(NEVER, |send| send.asked.at)];
         for output in &made {

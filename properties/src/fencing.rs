@@ -17,12 +17,7 @@ use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "fencing",
-    claims: &[
-        Claim::AtMostOnce,
-        Claim::AtLeastOnce,
-        Claim::Transactional,
-        Claim::ExactlyOnce,
-    ],
+    claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Transactional, Claim::ExactlyOnce],
     promise: "Once a successor of the same transactional id or group membership is open, nothing that the predecessor begins is done or becomes visible.",
     source: "TXN-01, TXN-02, OFF-09, OFF-10, E2E-10; KIP-98, KIP-345, KIP-447",
     witness: "calls of a predecessor that begin after its successor was open, and the final read_committed reads",
@@ -79,7 +74,8 @@ impl Fences {
             let mut inits: Vec<&Init> = inits.iter().filter(|init| init.proof != NEVER).collect();
             inits.sort_unstable_by_key(|init| std::cmp::Reverse(init.asked));
             let by_time = best(&inits);
-            let mut by_epoch: Vec<&Init> = inits.iter().copied().filter(|init| init.session.is_some()).collect();
+            let mut by_epoch: Vec<&Init> =
+                inits.iter().copied().filter(|init| init.session.is_some()).collect();
             by_epoch.sort_unstable_by_key(|init| std::cmp::Reverse(init.session));
             let epochs = best(&by_epoch);
             let mut lives: Vec<u32> = inits.iter().map(|init| init.life).collect();
@@ -91,7 +87,8 @@ impl Fences {
                 }
                 let later = inits.partition_point(|init| init.asked > life.open.returned);
                 let higher = by_epoch.partition_point(|init| init.session > life.session);
-                let same_id = by_epoch[..higher].iter().all(|init| ids(init.session) == ids(life.session));
+                let same_id =
+                    by_epoch[..higher].iter().all(|init| ids(init.session) == ids(life.session));
                 let mut fence = if later > 0 { by_time[later - 1] } else { (NEVER, 0) };
                 if higher > 0 && same_id && life.session.is_some() {
                     let (proof, by) = epochs[higher - 1];
@@ -109,7 +106,8 @@ impl Fences {
         for group in &facts.groups {
             let is_member = |life: &Life| {
                 let consumer = facts.parties[usize::from(life.party)].consumer;
-                let member = consumer.is_some_and(|consumer| consumer.member && consumer.group == group.id);
+                let member =
+                    consumer.is_some_and(|consumer| consumer.member && consumer.group == group.id);
                 member && life.open.known == Known::Done
             };
             let members = facts.lives.iter().enumerate().filter(|(_, life)| is_member(life));
@@ -121,7 +119,8 @@ impl Fences {
                 best.push(before.min((life.open.returned, *place as u32)));
             }
             for (place, life) in &members {
-                let later = members.partition_point(|(_, other)| other.open.at > life.open.returned);
+                let later =
+                    members.partition_point(|(_, other)| other.open.at > life.open.returned);
                 if later > 0 {
                     fences[*place] = best[later - 1];
                 }
@@ -154,7 +153,11 @@ fn check_sends(facts: &Facts<'_>, fences: &Fences, findings: &mut Findings) {
         findings.tested(Claim::Transactional);
         if send.asked.is_done() {
             findings.accuse(Claim::Transactional, None, || {
-                let story = format!("{}, but its send to {} was acknowledged", superseded(facts, send.party, by), send.partition);
+                let story = format!(
+                    "{}, but its send to {} was acknowledged",
+                    superseded(facts, send.party, by),
+                    send.partition
+                );
                 (vec![opened(facts, by), fence, send.asked.at, send.asked.done_by], story)
             });
         }
@@ -170,7 +173,8 @@ fn check_record(facts: &Facts<'_>, fences: &Fences, sight: &Sight<'_>, findings:
         findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
             let (tag, to, at) = (record.tag, send.partition, record.at);
             let who = superseded(facts, send.party, by);
-            let story = format!("{who}, but its {tag} is shown to read_committed in {to} at offset {at}");
+            let story =
+                format!("{who}, but its {tag} is shown to read_committed in {to} at offset {at}");
             (vec![opened(facts, by), fence, send.asked.at, end, record.first[1]], story)
         });
     }
@@ -183,10 +187,15 @@ fn check_transactions(facts: &Facts<'_>, fences: &Fences, findings: &mut Finding
             continue;
         }
         findings.tested(Claim::Transactional);
-        if txn.end.is_done() && !(txn.fate() == TxnFate::NotCommitted && txn.end.answers == 0 && is_close(facts, txn.end.at)) {
+        if txn.end.is_done()
+            && !(txn.fate() == TxnFate::NotCommitted
+                && txn.end.answers == 0
+                && is_close(facts, txn.end.at))
+        {
             findings.accuse(Claim::Transactional, None, || {
                 let what = if txn.commits { "commit" } else { "abort" };
-                let story = format!("{}, but its {what} was done", superseded(facts, txn.party, by));
+                let story =
+                    format!("{}, but its {what} was done", superseded(facts, txn.party, by));
                 (vec![txn.begin, opened(facts, by), fence, txn.end.at, txn.end.done_by], story)
             });
         }
@@ -204,14 +213,20 @@ fn check_saves(facts: &Facts<'_>, by_txn: &Fences, by_group: &Fences, findings: 
         let Some(consumer) = facts.parties[usize::from(save.party)].consumer else { continue };
         let of_txn = if save.in_transaction { by_txn.of(save.life) } else { (NEVER, 0) };
         let of_group = by_group.of(save.life);
-        for ((fence, by), claim) in [(of_txn, Claim::Transactional), (of_group, claim_of_saving(consumer.saving))] {
+        for ((fence, by), claim) in
+            [(of_txn, Claim::Transactional), (of_group, claim_of_saving(consumer.saving))]
+        {
             if save.asked.at <= fence {
                 continue;
             }
             findings.tested(claim);
             if save.asked.is_done() {
                 findings.accuse(claim, None, || {
-                    let story = format!("{}, but it saved positions of {}", superseded(facts, save.party, by), save.group);
+                    let story = format!(
+                        "{}, but it saved positions of {}",
+                        superseded(facts, save.party, by),
+                        save.group
+                    );
                     (vec![opened(facts, by), fence, save.asked.at, save.asked.done_by], story)
                 });
             }

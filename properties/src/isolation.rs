@@ -61,19 +61,31 @@ impl Isolated {
                     _ => check_unseen(facts, record, send, findings),
                 }
             }
-            None if sight.claim != Claim::Transactional => check_plain(facts, record, send, findings),
+            None if sight.claim != Claim::Transactional => {
+                check_plain(facts, record, send, findings)
+            }
             None => {}
         }
     }
 }
 
-fn final_read(facts: &Facts<'_>, partition: onceness_reference::ids::Partition, level: usize) -> At {
+fn final_read(
+    facts: &Facts<'_>,
+    partition: onceness_reference::ids::Partition,
+    level: usize,
+) -> At {
     let isolation = [Isolation::ReadUncommitted, Isolation::ReadCommitted][level];
     facts.log(partition).last(isolation).map_or(NEVER, |last| last.at)
 }
 
 /// read_committed shows nothing that is not committed, or whose commit was not even called.
-fn check_dirty(facts: &Facts<'_>, sight: &Sight<'_>, txn: &Transaction, fate: TxnFate, findings: &mut Findings) {
+fn check_dirty(
+    facts: &Facts<'_>,
+    sight: &Sight<'_>,
+    txn: &Transaction,
+    fate: TxnFate,
+    findings: &mut Findings,
+) {
     let (record, send) = (sight.record, sight.send);
     let seen = record.first[1];
     if seen == NEVER {

@@ -58,7 +58,8 @@ impl NoDuplicate {
         if record.copies > 1 {
             findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
                 let copies = facts.copies(record);
-                let offsets: Vec<String> = copies.iter().map(|(offset, _)| offset.to_string()).collect();
+                let offsets: Vec<String> =
+                    copies.iter().map(|(offset, _)| offset.to_string()).collect();
                 let mut evidence: Vec<_> = copies.iter().map(|(_, at)| *at).collect();
                 evidence.push(send.asked.at);
                 let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);

@@ -73,16 +73,25 @@ impl NoLoss {
 fn story(facts: &Facts<'_>, record: &Fact, send: &Sent) -> String {
     let client = facts.client(send.party);
     let to = send.partition;
-    let place = send.acked(record.place).map_or_else(String::new, |offset| format!(" at offset {offset}"));
-    format!("{} of {client} was acknowledged in {to}{place}, but no read of {to} shows it", record.tag)
+    let place =
+        send.acked(record.place).map_or_else(String::new, |offset| format!(" at offset {offset}"));
+    format!(
+        "{} of {client} was acknowledged in {to}{place}, but no read of {to} shows it",
+        record.tag
+    )
 }
 
 fn accuse_skip(facts: &Facts<'_>, skip: &Skipped, findings: &mut Findings) {
     let level = crate::facts::log::level(skip.isolation);
     let log = facts.log(skip.partition);
-    let within = log.slots().filter(|(offset, slot)| (skip.from..skip.to).contains(offset) && slot.last[level]);
+    let within = log
+        .slots()
+        .filter(|(offset, slot)| (skip.from..skip.to).contains(offset) && slot.last[level]);
     let handed = facts.handed(skip.at, skip.partition);
-    let Some((offset, slot)) = within.into_iter().find(|(offset, _)| !handed.contains(offset)) else { return };
+    let Some((offset, slot)) = within.into_iter().find(|(offset, _)| !handed.contains(offset))
+    else {
+        return;
+    };
     let record = facts.find(onceness_reference::ids::Tag(slot.tag));
     let send = record.and_then(|record| facts.send_of(record));
     // A reader is owed even what was sent at most once, once it is in the log.

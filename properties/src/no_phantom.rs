@@ -17,12 +17,7 @@ use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "no-phantom",
-    claims: &[
-        Claim::AtMostOnce,
-        Claim::AtLeastOnce,
-        Claim::Idempotent,
-        Claim::Transactional,
-    ],
+    claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "The log holds only records that a producer sent to that partition and that were not refused, unchanged.",
     source: "LOG-02, LOG-06, LOG-22, TXN-07, E2E-01",
     witness: "every read: foreign bytes, records never sent, sent elsewhere, refused, or sent later",
@@ -43,7 +38,9 @@ impl Watch for NoPhantom {
             accuse(facts, odd, findings);
         }
         for odd in &facts.conflicts {
-            if odd.tag == FOREIGN || facts.find(Tag(odd.tag)).is_none_or(|record| facts.send_of(record).is_none()) {
+            if odd.tag == FOREIGN
+                || facts.find(Tag(odd.tag)).is_none_or(|record| facts.send_of(record).is_none())
+            {
                 accuse(facts, odd, findings);
             }
         }
@@ -61,7 +58,8 @@ impl NoPhantom {
         let early = record.first_seen() < send.asked.at;
         if record.copies > 0 && (refused || early) {
             findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
-                let (client, tag, to, at) = (facts.client(send.party), record.tag, send.partition, record.at);
+                let (client, tag, to, at) =
+                    (facts.client(send.party), record.tag, send.partition, record.at);
                 let why = if early { "was not yet sent" } else { "was refused" };
                 let story = format!("{tag} of {client} {why}, but is read in {to} at offset {at}");
                 (vec![send.asked.at, send.asked.returned, record.first_seen()], story)

@@ -21,12 +21,7 @@ use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "order",
-    claims: &[
-        Claim::AtMostOnce,
-        Claim::AtLeastOnce,
-        Claim::Idempotent,
-        Claim::Transactional,
-    ],
+    claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "The records of one producer session are in a partition in the order in which they were sent, and readers are handed them in that order.",
     source: "LOG-03, LOG-05, E2E-03; KIP-98; KAFKA-5494",
     witness: "sends and all reads, by producer session and partition",
@@ -95,7 +90,9 @@ impl Order {
         let undisturbed = is_undisturbed(claim, send);
         if cursor.record != NONE {
             findings.tested(claim);
-            if sent < cursor.sent && let Some(later) = later_and_yet_before(claim, cursor, sent, send, undisturbed) {
+            if sent < cursor.sent
+                && let Some(later) = later_and_yet_before(claim, cursor, sent, send, undisturbed)
+            {
                 accuse(facts, claim, record, &facts.records[later as usize], findings);
             }
         }
@@ -123,7 +120,8 @@ fn later_and_yet_before(
     if sequenced || same_batch || acked_before {
         return Some(cursor.record);
     }
-    (undisturbed && cursor.undisturbed != NONE && cursor.undisturbed_sent > sent).then_some(cursor.undisturbed)
+    (undisturbed && cursor.undisturbed != NONE && cursor.undisturbed_sent > sent)
+        .then_some(cursor.undisturbed)
 }
 
 /// Nothing befell it, as far as can be told: without acknowledgement nothing ever tells more.
@@ -133,7 +131,8 @@ fn is_undisturbed(claim: Claim, send: &Sent) -> bool {
 
 fn accuse(facts: &Facts<'_>, claim: Claim, record: &Fact, before: &Fact, findings: &mut Findings) {
     let (Some(send), Some(other)) = (facts.send_of(record), facts.send_of(before)) else { return };
-    let weakness = (facts.weaknesses.of_transaction(send.txn)).or(facts.weaknesses.of_transaction(other.txn));
+    let weakness =
+        (facts.weaknesses.of_transaction(send.txn)).or(facts.weaknesses.of_transaction(other.txn));
     findings.accuse(claim, weakness, || {
         let client = facts.client(send.party);
         let story = format!(
@@ -152,7 +151,9 @@ fn accuse_reader(facts: &Facts<'_>, odd: &Odd, findings: &mut Findings) {
         let reader = facts.who(odd.at);
         let (partition, offset) = (odd.partition, odd.offset);
         let sent = send.map_or(NEVER, |send| send.asked.at);
-        let story = format!("{reader} was handed offset {offset} of {partition} behind an offset that is not lower");
+        let story = format!(
+            "{reader} was handed offset {offset} of {partition} behind an offset that is not lower"
+        );
         (vec![sent, odd.at], story)
     });
 }

@@ -85,7 +85,9 @@ fn origin(facts: &Facts<'_>, mismatch: &Mismatch) -> &'static str {
     let Some(save) = same.next() else { return "" };
     match facts.transactions.get(save.txn as usize) {
         _ if save.asked.is_refused() => " (whose save was refused)",
-        Some(txn) if txn.fate() == TxnFate::NotCommitted => " (saved in a transaction that was not committed)",
+        Some(txn) if txn.fate() == TxnFate::NotCommitted => {
+            " (saved in a transaction that was not committed)"
+        }
         Some(txn) if txn.end.at > mismatch.at => " (saved in a transaction that was still open)",
         _ => " (an earlier save)",
     }

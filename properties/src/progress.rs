@@ -52,7 +52,10 @@ fn find(facts: &Facts<'_>, findings: &mut Findings) {
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
             let Some(read) = facts.log(partition).last(isolation) else { continue };
             claims.iter().for_each(|claim| findings.tested(*claim));
-            let Some(stable) = read.last_stable.filter(|stable| *stable != read.high_watermark) else { continue };
+            let Some(stable) = read.last_stable.filter(|stable| *stable != read.high_watermark)
+            else {
+                continue;
+            };
             // Only transactions hold the last stable offset back.
             findings.accuse(Claim::Transactional, facts.weaknesses.of_partition(facts, partition), || {
                 let high = read.high_watermark;

@@ -86,7 +86,9 @@ fn sent_since(facts: &Facts<'_>, send: &Sent, before: At) -> usize {
 }
 
 fn check_send(facts: &Facts<'_>, send: &Sent, told: &[At], findings: &mut Findings) {
-    let Some(claim @ (Claim::Idempotent | Claim::Transactional)) = facts.claim_of(send) else { return };
+    let Some(claim @ (Claim::Idempotent | Claim::Transactional)) = facts.claim_of(send) else {
+        return;
+    };
     let Some(first) = told.iter().position(|at| is_done(facts, *at)) else { return };
     let accepted = told[first];
     for again in &told[first + 1..] {
@@ -98,11 +100,15 @@ fn check_send(facts: &Facts<'_>, send: &Sent, told: &[At], findings: &mut Findin
             continue;
         }
         let wrong = match outcome(facts, *again) {
-            Some(Outcome::Done(Reply::Appended { base: Some(base) })) if send.base >= 0 && *base != send.base => {
+            Some(Outcome::Done(Reply::Appended { base: Some(base) }))
+                if send.base >= 0 && *base != send.base =>
+            {
                 Some(format!("was acknowledged with offset {base}"))
             }
             Some(Outcome::Done(_)) => None,
-            Some(Outcome::Refused(code)) if FOR_GOOD.contains(code) => Some(format!("was refused with {code}")),
+            Some(Outcome::Refused(code)) if FOR_GOOD.contains(code) => {
+                Some(format!("was refused with {code}"))
+            }
             _ => continue,
         };
         findings.tested(claim);
@@ -136,7 +142,9 @@ fn check_end(facts: &Facts<'_>, place: usize, told: &[At], findings: &mut Findin
     let Some(first) = told.iter().position(|at| is_done(facts, *at)) else { return };
     let accepted = told[first];
     for again in &told[first + 1..] {
-        if next_transaction(facts, txn) < *again || facts.epoch_may_rise(txn.party, accepted, *again) {
+        if next_transaction(facts, txn) < *again
+            || facts.epoch_may_rise(txn.party, accepted, *again)
+        {
             continue;
         }
         let refused = match outcome(facts, *again) {
@@ -150,7 +158,9 @@ fn check_end(facts: &Facts<'_>, place: usize, told: &[At], findings: &mut Findin
             findings.accuse(Claim::Transactional, weakness, || {
                 let client = facts.client(txn.party);
                 let what = if txn.commits { "commit" } else { "abort" };
-                let story = format!("the {what} of {client} was done, but refused with {code} when it was resent");
+                let story = format!(
+                    "the {what} of {client} was done, but refused with {code} when it was resent"
+                );
                 (vec![txn.begin, txn.end.at, accepted, *again], story)
             });
         }

@@ -19,12 +19,7 @@ use crate::{Claim, Findings, Property};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "stable-offsets",
-    claims: &[
-        Claim::AtMostOnce,
-        Claim::AtLeastOnce,
-        Claim::Idempotent,
-        Claim::Transactional,
-    ],
+    claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "An offset, once acknowledged or read, is bound to its record for good: all acknowledgements and all reads agree.",
     source: "LOG-01, LOG-02, LOG-15, LOG-25, DED-04; Kafka docs/design.html; KAFKA-7866",
     witness: "reads against each other, acknowledged offsets against each other and against reads",
@@ -113,10 +108,7 @@ fn compare_answer(facts: &Facts<'_>, call: At, answer: At, findings: &mut Findin
 
 fn appended(facts: &Facts<'_>, answer: At) -> Option<Offset> {
     match facts.history.events.get(answer as usize)? {
-        Event::Answer {
-            outcome: Outcome::Done(Reply::Appended { base }),
-            ..
-        } => *base,
+        Event::Answer { outcome: Outcome::Done(Reply::Appended { base }), .. } => *base,
         _ => None,
     }
 }
@@ -129,7 +121,9 @@ fn accuse_conflict(facts: &Facts<'_>, odd: &Odd, findings: &mut Findings) {
         let (partition, offset) = (odd.partition, odd.offset);
         let (one, other) = (name(odd.tag), name(other));
         let (who, others) = (facts.who(odd.at), slot.map_or(NEVER, |slot| slot.first_seen()));
-        let story = format!("{who} read {one} at offset {offset} of {partition}, where another read has {other}");
+        let story = format!(
+            "{who} read {one} at offset {offset} of {partition}, where another read has {other}"
+        );
         (vec![odd.at, others], story)
     });
 }
@@ -138,9 +132,12 @@ fn accuse_gone(facts: &Facts<'_>, odd: &Odd, findings: &mut Findings) {
     let claim = claim_of(facts, odd.tag).unwrap_or(Claim::AtLeastOnce);
     findings.accuse(claim, None, || {
         let (what, partition, offset) = (name(odd.tag), odd.partition, odd.offset);
-        let last = facts.log(partition).last(Isolation::ReadUncommitted).map_or(NEVER, |last| last.at);
+        let last =
+            facts.log(partition).last(Isolation::ReadUncommitted).map_or(NEVER, |last| last.at);
         let who = facts.who(odd.at);
-        let story = format!("{who} read {what} at offset {offset} of {partition}, and in the end nothing is there");
+        let story = format!(
+            "{who} read {what} at offset {offset} of {partition}, and in the end nothing is there"
+        );
         (vec![odd.at, last], story)
     });
 }

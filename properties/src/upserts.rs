@@ -53,11 +53,14 @@ impl Watch for Upserts {
     }
 
     fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
-        for (keys, isolation) in self.keys.iter().zip([Isolation::ReadUncommitted, Isolation::ReadCommitted]) {
+        for (keys, isolation) in
+            self.keys.iter().zip([Isolation::ReadUncommitted, Isolation::ReadCommitted])
+        {
             keys.iter().for_each(|upsert| check_log(facts, upsert, isolation, findings));
         }
         for group in &facts.groups {
-            let after = group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
+            let after =
+                group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
             if after && facts.lives_apart(group) {
                 check_view(facts, group, findings);
             }
@@ -95,10 +98,7 @@ fn upsert<'k>(keys: &'k mut Vec<Upsert>, record: &Fact) -> &'k mut Upsert {
     let partition = usize::from(record.partition.0);
     let place = partition << 8 | usize::from(record.key);
     if place >= keys.len() {
-        let none = Upsert {
-            accepted: NONE,
-            last: NONE,
-        };
+        let none = Upsert { accepted: NONE, last: NONE };
         keys.resize((partition + 1) << 8, none);
     }
     &mut keys[place]
@@ -116,13 +116,17 @@ fn is_after(facts: &Facts<'_>, other: u32, sight: &Sight<'_>) -> bool {
 }
 
 fn check_log(facts: &Facts<'_>, upsert: &Upsert, isolation: Isolation, findings: &mut Findings) {
-    let (Some(accepted), Some(last)) = (facts.sight(upsert.accepted), facts.sight(upsert.last)) else { return };
+    let (Some(accepted), Some(last)) = (facts.sight(upsert.accepted), facts.sight(upsert.last))
+    else {
+        return;
+    };
     findings.tested(accepted.claim);
     if !is_stale(&last, accepted.send) {
         return;
     }
     let weaknesses = &facts.weaknesses;
-    let weakness = weaknesses.of_transaction(accepted.send.txn).or(weaknesses.of_transaction(last.send.txn));
+    let weakness =
+        weaknesses.of_transaction(accepted.send.txn).or(weaknesses.of_transaction(last.send.txn));
     findings.accuse(accepted.claim, weakness, || {
         let (stale, send) = (last.send.asked, accepted.send.asked);
         let key = Key(last.record.key);
@@ -147,7 +151,8 @@ fn is_stale(last: &Sight<'_>, accepted: &Sent) -> bool {
 fn check_view(facts: &Facts<'_>, group: &Group<'_>, findings: &mut Findings) {
     for (view, (last, furthest)) in group.view.iter().enumerate() {
         let (reached, reached_once) = group.reached[view >> 8];
-        let (Some(last), Some(furthest)) = (facts.records.get(*last as usize), facts.records.get(*furthest as usize))
+        let (Some(last), Some(furthest)) =
+            (facts.records.get(*last as usize), facts.records.get(*furthest as usize))
         else {
             continue;
         };

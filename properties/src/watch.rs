@@ -3,10 +3,10 @@
 //! The contestable decision: one sweep for all, though each property could well walk over the records by itself. There may
 //! be a million of them, and what is known of one is scattered; to fetch it is dearer than all that is asked of it.
 
-use crate::findings::Findings;
+use crate::facts::Fact;
 use crate::facts::Facts;
 use crate::facts::calls::{Sent, Transaction, TxnFate};
-use crate::facts::Fact;
+use crate::findings::Findings;
 use crate::verdict::Claim;
 
 /// A record that was sent, and what belongs to it.

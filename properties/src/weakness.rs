@@ -70,14 +70,19 @@ impl Weaknesses {
     }
 
     /// What explains that a group was told a wrong position.
-    pub(crate) fn of_mismatch(&self, facts: &Facts<'_>, mismatch: &Mismatch) -> Option<&'static str> {
+    pub(crate) fn of_mismatch(
+        &self,
+        facts: &Facts<'_>,
+        mismatch: &Mismatch,
+    ) -> Option<&'static str> {
         let torn = mismatch.saves.iter().any(|save| {
             let txn = facts.saves[*save as usize].txn;
             self.of_transaction(txn).is_some()
         });
         let saved = self.saved.get(&(mismatch.group, mismatch.partition));
         let late = saved.into_iter().flatten();
-        let saved_late = late.clone().any(|(at, position)| *at < mismatch.at && Some(*position) == mismatch.got);
+        let saved_late =
+            late.clone().any(|(at, position)| *at < mismatch.at && Some(*position) == mismatch.got);
         (torn || saved_late).then_some(LATE_REQUEST.id)
     }
 
@@ -87,12 +92,18 @@ impl Weaknesses {
     }
 
     /// What explains that something of a partition stays open: a torn transaction wrote there.
-    pub(crate) fn of_partition(&self, facts: &Facts<'_>, partition: Partition) -> Option<&'static str> {
+    pub(crate) fn of_partition(
+        &self,
+        facts: &Facts<'_>,
+        partition: Partition,
+    ) -> Option<&'static str> {
         if self.torn.is_empty() {
             return None;
         }
         let wrote = |send: &crate::facts::calls::Sent| {
-            send.partition == partition && self.of_transaction(send.txn).is_some() && send.asked.at != NEVER
+            send.partition == partition
+                && self.of_transaction(send.txn).is_some()
+                && send.asked.at != NEVER
         };
         facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id)
     }

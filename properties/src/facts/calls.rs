@@ -52,11 +52,7 @@ impl Asked {
     };
 
     pub(crate) fn new(at: At) -> Self {
-        Asked {
-            at,
-            last: at,
-            ..Asked::NEVER
-        }
+        Asked { at, last: at, ..Asked::NEVER }
     }
 
     pub(crate) fn returns(&mut self, at: At, outcome: &Outcome) {

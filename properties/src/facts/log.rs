@@ -16,6 +16,9 @@ pub(crate) const FOREIGN: u32 = u32::MAX - 1;
 /// An offset may leave this much more of the dense table empty than is full.
 const SLACK: usize = 4096;
 
+/// So many slots are looked at one by one.
+const AT_HAND: usize = 16;
+
 /// What was read at one offset.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
@@ -28,11 +31,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    const NOTHING: Slot = Slot {
-        tag: EMPTY,
-        first: [NEVER; 2],
-        last: [false; 2],
-    };
+    const NOTHING: Slot = Slot { tag: EMPTY, first: [NEVER; 2], last: [false; 2] };
 
     /// Who saw it first.
     pub(crate) fn first_seen(&self) -> At {
@@ -100,16 +99,13 @@ impl Log {
         };
         // Room for all of it at once, if it is as dense as it should be.
         let most = 2 * records.len() + SLACK;
-        if let Some(len) = usize::try_from(beyond).ok().filter(|len| (self.dense.len()..most).contains(len)) {
+        if let Some(len) =
+            usize::try_from(beyond).ok().filter(|len| (self.dense.len()..most).contains(len))
+        {
             self.grow(len);
         }
-        self.finals[level(isolation)] = Some(Final {
-            at,
-            high_watermark,
-            last_stable,
-            end,
-            below: Vec::new(),
-        });
+        self.finals[level(isolation)] =
+            Some(Final { at, high_watermark, last_stable, end, below: Vec::new() });
     }
 
     /// Counts what the final reads show, so that a poll can be compared with them at once.
@@ -134,15 +130,20 @@ impl Log {
         self.finals[level(isolation)].as_ref()
     }
 
-    /// How many records the final read shows from one offset up to another.
-    fn final_between(&self, level: usize, from: Offset, to: Offset) -> u32 {
-        let Some(last) = &self.finals[level] else { return 0 };
+    /// Whether the final read shows a record from one offset up to another.
+    fn shows_between(&self, level: usize, from: Offset, to: Offset) -> bool {
+        let Some(last) = &self.finals[level] else { return false };
         if last.below.is_empty() || to <= from {
-            return 0;
+            return false;
         }
         let most = last.below.len() - 1;
         let place = |offset: Offset| usize::try_from(offset).unwrap_or(0).min(most);
-        last.below[place(to)] - last.below[place(from)]
+        let (from, to) = (place(from), place(to));
+        // The slots are at hand, since their neighbours were just read; the counts are not.
+        match self.dense.get(from..to) {
+            Some(slots) if slots.len() <= AT_HAND => slots.iter().any(|slot| slot.last[level]),
+            _ => last.below[to] > last.below[from],
+        }
     }
 
     /// Whether a poll went past records of the final read without being handed them.
@@ -150,12 +151,12 @@ impl Log {
         let mut from = fetched.from;
         for seen in &fetched.records {
             // Most records follow upon each other, so that there is nothing to look for.
-            if seen.offset > from && self.final_between(level, from, seen.offset.min(fetched.to)) > 0 {
+            if seen.offset > from && self.shows_between(level, from, seen.offset.min(fetched.to)) {
                 return true;
             }
             from = from.max(seen.offset.saturating_add(1));
         }
-        from < fetched.to && self.final_between(level, from, fetched.to) > 0
+        from < fetched.to && self.shows_between(level, from, fetched.to)
     }
 
     #[inline]

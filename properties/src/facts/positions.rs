@@ -48,7 +48,9 @@ pub(super) fn mismatches(facts: &Facts<'_>) -> Vec<Mismatch> {
         for mut mismatch in wrong_reads(&writes, &register.told) {
             (mismatch.group, mismatch.partition) = (*group, *partition);
             let told = |(position, _): &&(Offset, u32)| Some(*position) == mismatch.got;
-            mismatch.saves.extend(register.saved.iter().filter(told).map(|(_, save)| *save).take(2));
+            mismatch
+                .saves
+                .extend(register.saved.iter().filter(told).map(|(_, save)| *save).take(2));
             found.push(mismatch);
         }
     }
@@ -65,7 +67,8 @@ struct DoubtEnds {
 impl DoubtEnds {
     fn of(facts: &Facts<'_>) -> Self {
         let opens = facts.inits.iter().map(|inits| {
-            let mut opens: Vec<_> = inits.iter().map(|init| (init.asked, (init.proof, init.asked))).collect();
+            let mut opens: Vec<_> =
+                inits.iter().map(|init| (init.asked, (init.proof, init.asked))).collect();
             opens.sort_unstable_by(|a, b| b.cmp(a));
             let mut best = (NEVER, NEVER);
             for (_, proof) in &mut opens {
@@ -74,9 +77,7 @@ impl DoubtEnds {
             }
             opens
         });
-        DoubtEnds {
-            opens: opens.collect(),
-        }
+        DoubtEnds { opens: opens.collect() }
     }
 
     /// The first opening after an event that is known to be done: its proof and its call.
@@ -114,7 +115,9 @@ fn writes(facts: &Facts<'_>, ends: &DoubtEnds, register: &Register) -> Vec<Write
             let earlier = writes.last().filter(|last| {
                 last.save != NONE && {
                     let earlier = &facts.saves[last.save as usize];
-                    earlier.txn == save.txn && earlier.asked.end() < save.asked.at && save.asked.is_done()
+                    earlier.txn == save.txn
+                        && earlier.asked.end() < save.asked.at
+                        && save.asked.is_done()
                 }
             });
             if earlier.is_some() {
@@ -168,8 +171,11 @@ fn committed(
 fn wrong_reads(writes: &[Write], told: &[Told]) -> Vec<Mismatch> {
     let mut by_end: Vec<&Write> = writes.iter().collect();
     by_end.sort_by_key(|write| write.end);
-    let mut definite: Vec<(At, At)> =
-        writes.iter().filter(|write| write.done_by != NEVER).map(|write| (write.done_by, write.start)).collect();
+    let mut definite: Vec<(At, At)> = writes
+        .iter()
+        .filter(|write| write.done_by != NEVER)
+        .map(|write| (write.done_by, write.start))
+        .collect();
     definite.sort_unstable();
     let mut latest_start = 0;
     for (_, start) in &mut definite {

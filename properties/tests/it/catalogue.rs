@@ -6,8 +6,10 @@ use onceness_reference::features::Features;
 #[test]
 fn a_file_bears_the_name_of_its_property_and_opens_with_its_promise() {
     for property in PROPERTIES {
-        let file = format!("{}/src/{}.rs", env!("CARGO_MANIFEST_DIR"), property.name.replace('-', "_"));
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("failed to read {file}: {error}"));
+        let file =
+            format!("{}/src/{}.rs", env!("CARGO_MANIFEST_DIR"), property.name.replace('-', "_"));
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("failed to read {file}: {error}"));
         let header: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
         let paragraph = header.split(|line| line.trim().is_empty()).next().unwrap_or_default();
         assert_eq!(paragraph.join("").trim(), property.promise, "{file}");
@@ -28,19 +30,19 @@ fn names_are_unique_and_found() {
 
 #[test]
 fn a_claim_needs_what_its_target_cannot_do() {
-    let poor = Features {
-        tv1: false,
-        tv2: false,
-        fates: false,
-        restart: false,
-        members: false,
+    let poor = Features { tv1: false, tv2: false, fates: false, restart: false, members: false };
+    let supported = |name: &str, claim, features| {
+        property(name).is_some_and(|one| one.is_supported(claim, features))
     };
-    let supported = |name: &str, claim, features| property(name).is_some_and(|one| one.is_supported(claim, features));
     assert!(supported("no-loss", Claim::Idempotent, poor));
     assert!(!supported("no-loss", Claim::Transactional, poor));
     assert!(!supported("resend", Claim::Idempotent, poor));
     assert!(!supported("fencing", Claim::AtMostOnce, poor));
-    assert!(PROPERTIES.iter().all(|one| one.claims.iter().all(|claim| one.is_supported(*claim, Features::ALL))));
+    assert!(
+        PROPERTIES
+            .iter()
+            .all(|one| one.claims.iter().all(|claim| one.is_supported(*claim, Features::ALL)))
+    );
 }
 
 #[test]

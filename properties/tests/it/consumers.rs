@@ -32,7 +32,11 @@ mod position {
     fn zero_instead_of_none() {
         let mut story = story();
         story.open(0, 0, Some(0));
-        story.check("position", C, expect!["e1: g0 was told that its position in p0 is 0, where it had to be none"]);
+        story.check(
+            "position",
+            C,
+            expect!["e1: g0 was told that its position in p0 is 0, where it had to be none"],
+        );
     }
 
     #[test]
@@ -49,7 +53,11 @@ mod position {
         let mut story = story();
         story.saved(0, 3);
         story.committed(None);
-        story.check("position", C, expect!["e0 e1 e2: g0 was told that its position in p0 is none, where it had to be 3"]);
+        story.check(
+            "position",
+            C,
+            expect!["e0 e1 e2: g0 was told that its position in p0 is none, where it had to be 3"],
+        );
     }
 
     #[test]
@@ -79,7 +87,11 @@ mod position {
         story.answer(save, Fate::ReplyLost, crate::story::nothing());
         story.returns(save, Outcome::Unknown);
         story.committed(None);
-        story.check("position", C, expect!["e0 e1 e3: g0 was told that its position in p0 is none, where it had to be 3"]);
+        story.check(
+            "position",
+            C,
+            expect!["e0 e1 e3: g0 was told that its position in p0 is none, where it had to be 3"],
+        );
     }
 
     #[test]
@@ -124,7 +136,11 @@ mod position {
         story.saved(0, 3);
         let positions = vec![(Partition(0), Some(1))];
         story.does(0, Call::Rewind, Outcome::Done(Reply::Positions(positions)));
-        story.check("position", C, expect!["e0 e1 e3: g0 was told that its position in p0 is 1, where it had to be 3"]);
+        story.check(
+            "position",
+            C,
+            expect!["e0 e1 e3: g0 was told that its position in p0 is 1, where it had to be 3"],
+        );
     }
 
     fn in_transaction(end: Option<Call>, position: Option<i64>) -> Story {
@@ -144,7 +160,13 @@ mod position {
     #[test]
     fn committed() {
         in_transaction(Some(Call::Commit), Some(3)).check("position", E, expect!["holds, 2 times"]);
-        in_transaction(Some(Call::Commit), None).check("position", E, expect!["e4 e5 e6 e7 e9: g0 was told that its position in p0 is none, where it had to be 3"]);
+        in_transaction(Some(Call::Commit), None).check(
+            "position",
+            E,
+            expect![
+                "e4 e5 e6 e7 e9: g0 was told that its position in p0 is none, where it had to be 3"
+            ],
+        );
     }
 
     #[test]
@@ -172,7 +194,15 @@ mod position {
 
     #[test]
     fn the_second_save_of_a_transaction_stands() {
-        for (position, expected) in [(5, expect!["holds, 1 times"]), (3, expect!["e2 e3 e4 e5 e6 e7 e8: g0 was told that its position in p0 is 3 (an earlier save), where it had to be 5"])] {
+        for (position, expected) in [
+            (5, expect!["holds, 1 times"]),
+            (
+                3,
+                expect![
+                    "e2 e3 e4 e5 e6 e7 e8: g0 was told that its position in p0 is 3 (an earlier save), where it had to be 5"
+                ],
+            ),
+        ] {
             let mut story = Story::of([looping(Protocol::Tv2)]);
             story.begin(0);
             story.saved_in_transaction(0, 3);
@@ -221,7 +251,11 @@ mod consume_at_most_once {
 
     #[test]
     fn holds() {
-        story(reader(Saving::BeforeProcessing)).check("consume-at-most-once", C, expect!["holds, 1 times"]);
+        story(reader(Saving::BeforeProcessing)).check(
+            "consume-at-most-once",
+            C,
+            expect!["holds, 1 times"],
+        );
     }
 
     #[test]
@@ -253,7 +287,8 @@ mod consume_at_most_once {
 
     #[test]
     fn a_save_still_under_way_may_set_the_group_back() {
-        let mut story = Story::of([member(Saving::BeforeProcessing), producer(Delivery::AtLeastOnce)]);
+        let mut story =
+            Story::of([member(Saving::BeforeProcessing), producer(Delivery::AtLeastOnce)]);
         story.sent(1, 0, &[1], 0);
         story.open(0, 0, None);
         let save = story.save(0, 1);
@@ -288,7 +323,8 @@ mod consume_at_least_once {
     use super::*;
 
     fn story(processed: &[u32], position: Option<i64>) -> Story {
-        let mut story = Story::of([reader(Saving::AfterProcessing), producer(Delivery::AtLeastOnce)]);
+        let mut story =
+            Story::of([reader(Saving::AfterProcessing), producer(Delivery::AtLeastOnce)]);
         story.sent(1, 0, &[1, 2], 0);
         story.process(0, processed);
         if let Some(position) = position {
@@ -302,12 +338,20 @@ mod consume_at_least_once {
 
     #[test]
     fn holds() {
-        story(&[1], Some(1)).check("consume-at-least-once", Claim::AtLeastOnce, expect!["holds, 1 times"]);
+        story(&[1], Some(1)).check(
+            "consume-at-least-once",
+            Claim::AtLeastOnce,
+            expect!["holds, 1 times"],
+        );
     }
 
     #[test]
     fn one_was_never_processed() {
-        story(&[1], Some(2)).check("consume-at-least-once", Claim::AtLeastOnce, expect!["e0 e8 e9: g0 saved the position 2 in p0, but never processed r2 at offset 1"]);
+        story(&[1], Some(2)).check(
+            "consume-at-least-once",
+            Claim::AtLeastOnce,
+            expect!["e0 e8 e9: g0 saved the position 2 in p0, but never processed r2 at offset 1"],
+        );
     }
 
     #[test]

@@ -26,7 +26,13 @@ mod no_loss {
 
     #[test]
     fn a_lost_record() {
-        story(&[(0, 1)]).check("no-loss", Claim::AtLeastOnce, expect!["e0 e1 e3: r2 of c0 was acknowledged in p0 at offset 1, but no read of p0 shows it"]);
+        story(&[(0, 1)]).check(
+            "no-loss",
+            Claim::AtLeastOnce,
+            expect![
+                "e0 e1 e3: r2 of c0 was acknowledged in p0 at offset 1, but no read of p0 shows it"
+            ],
+        );
     }
 
     #[test]
@@ -37,12 +43,21 @@ mod no_loss {
         story.returns(send, Outcome::Unknown);
         story.healed();
         story.read(0, 0, &[]);
-        story.check("no-loss", Claim::Idempotent, expect!["e0 e1 e4: r1 of c0 was acknowledged in p0 at offset 0, but no read of p0 shows it"]);
+        story.check(
+            "no-loss",
+            Claim::Idempotent,
+            expect![
+                "e0 e1 e4: r1 of c0 was acknowledged in p0 at offset 0, but no read of p0 shows it"
+            ],
+        );
     }
 
     #[test]
     fn a_poll_that_skips() {
-        let mut story = Story::of([producer(Delivery::AtLeastOnce), crate::story::reader(onceness_reference::plan::Saving::AfterProcessing)]);
+        let mut story = Story::of([
+            producer(Delivery::AtLeastOnce),
+            crate::story::reader(onceness_reference::plan::Saving::AfterProcessing),
+        ]);
         story.sent(0, 0, &[1, 2], 0);
         story.polled(1, 0, 2, &[(1, 2)]);
         story.healed();
@@ -72,23 +87,39 @@ mod no_duplicate {
 
     #[test]
     fn holds() {
-        story(Delivery::Idempotent, &[(0, 1)]).check("no-duplicate", Claim::Idempotent, expect!["holds, 1 times"]);
+        story(Delivery::Idempotent, &[(0, 1)]).check(
+            "no-duplicate",
+            Claim::Idempotent,
+            expect!["holds, 1 times"],
+        );
     }
 
     #[test]
     fn idempotent_twice() {
-        story(Delivery::Idempotent, &[(0, 1), (1, 1)]).check("no-duplicate", Claim::Idempotent, expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"]);
+        story(Delivery::Idempotent, &[(0, 1), (1, 1)]).check(
+            "no-duplicate",
+            Claim::Idempotent,
+            expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"],
+        );
     }
 
     #[test]
     fn transactional_twice() {
         let delivery = transactional(Protocol::Tv2);
-        story(delivery, &[(0, 1), (1, 1)]).check("no-duplicate", Claim::Transactional, expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"]);
+        story(delivery, &[(0, 1), (1, 1)]).check(
+            "no-duplicate",
+            Claim::Transactional,
+            expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"],
+        );
     }
 
     #[test]
     fn at_most_once_twice() {
-        story(Delivery::AtMostOnce, &[(0, 1), (1, 1)]).check("no-duplicate", Claim::AtMostOnce, expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"]);
+        story(Delivery::AtMostOnce, &[(0, 1), (1, 1)]).check(
+            "no-duplicate",
+            Claim::AtMostOnce,
+            expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"],
+        );
     }
 
     #[test]
@@ -104,7 +135,10 @@ mod no_duplicate {
 
     #[test]
     fn losses_and_duplicates_that_are_allowed_are_counted() {
-        assert_eq!(story(Delivery::AtMostOnce, &[]).notes("no-duplicate", Claim::AtMostOnce), [("losses", 1)]);
+        assert_eq!(
+            story(Delivery::AtMostOnce, &[]).notes("no-duplicate", Claim::AtMostOnce),
+            [("losses", 1)]
+        );
         let twice = story(Delivery::AtLeastOnce, &[(0, 1), (1, 1)]);
         assert_eq!(twice.notes("no-loss", Claim::AtLeastOnce), [("duplicates", 1)]);
         twice.accuses_none();
@@ -112,7 +146,11 @@ mod no_duplicate {
 
     #[test]
     fn untested_if_nothing_is_read() {
-        story(Delivery::Idempotent, &[]).check("no-duplicate", Claim::Idempotent, expect!["untested"]);
+        story(Delivery::Idempotent, &[]).check(
+            "no-duplicate",
+            Claim::Idempotent,
+            expect!["untested"],
+        );
     }
 }
 
@@ -132,17 +170,29 @@ mod order {
 
     #[test]
     fn holds() {
-        story(Delivery::Idempotent, &[(0, 1), (1, 2)]).check("order", Claim::Idempotent, expect!["holds, 1 times"]);
+        story(Delivery::Idempotent, &[(0, 1), (1, 2)]).check(
+            "order",
+            Claim::Idempotent,
+            expect!["holds, 1 times"],
+        );
     }
 
     #[test]
     fn swapped() {
-        story(Delivery::Idempotent, &[(0, 2), (1, 1)]).check("order", Claim::Idempotent, expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"]);
+        story(Delivery::Idempotent, &[(0, 2), (1, 1)]).check(
+            "order",
+            Claim::Idempotent,
+            expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"],
+        );
     }
 
     #[test]
     fn swapped_without_acknowledgements() {
-        story(Delivery::AtMostOnce, &[(0, 2), (1, 1)]).check("order", Claim::AtMostOnce, expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"]);
+        story(Delivery::AtMostOnce, &[(0, 2), (1, 1)]).check(
+            "order",
+            Claim::AtMostOnce,
+            expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"],
+        );
     }
 
     #[test]
@@ -154,7 +204,11 @@ mod order {
         story.sent(0, 0, &[2], 0);
         story.healed();
         story.read(0, 2, &[(0, 2), (1, 1)]);
-        story.check("order", Claim::AtLeastOnce, expect!["e0 e3 e6: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"]);
+        story.check(
+            "order",
+            Claim::AtLeastOnce,
+            expect!["e0 e3 e6: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"],
+        );
     }
 
     #[test]
@@ -166,7 +220,11 @@ mod order {
         story.returns(second, appended(0));
         story.healed();
         story.read(0, 2, &[(0, 2), (1, 1)]);
-        story.check("order", Claim::AtLeastOnce, expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"]);
+        story.check(
+            "order",
+            Claim::AtLeastOnce,
+            expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"],
+        );
     }
 
     #[test]
@@ -176,7 +234,11 @@ mod order {
         story.returns(send, Outcome::Unknown);
         story.healed();
         story.read(0, 2, &[(0, 2), (1, 1)]);
-        story.check("order", Claim::AtLeastOnce, expect!["e0 e3: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"]);
+        story.check(
+            "order",
+            Claim::AtLeastOnce,
+            expect!["e0 e3: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"],
+        );
     }
 
     #[test]
@@ -211,12 +273,20 @@ mod order {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
         story.sent(0, 0, &[1, 2], 0);
         story.polled(0, 0, 2, &[(1, 2), (0, 1)]);
-        story.check("order", Claim::AtLeastOnce, expect!["e0 e3: c0 was handed offset 0 of p0 behind an offset that is not lower"]);
+        story.check(
+            "order",
+            Claim::AtLeastOnce,
+            expect!["e0 e3: c0 was handed offset 0 of p0 behind an offset that is not lower"],
+        );
     }
 
     #[test]
     fn untested_with_one_record() {
-        story(Delivery::Idempotent, &[(0, 1)]).check("order", Claim::Idempotent, expect!["untested"]);
+        story(Delivery::Idempotent, &[(0, 1)]).check(
+            "order",
+            Claim::Idempotent,
+            expect!["untested"],
+        );
     }
 }
 
@@ -242,7 +312,13 @@ mod stable_offsets {
         let mut story = story();
         story.healed();
         story.read(0, 4, &[(3, 1)]);
-        story.check("stable-offsets", Claim::Idempotent, expect!["e0 e1 e3: r1 of c0 was acknowledged in p0 at offset 0, but is read at offset 3"]);
+        story.check(
+            "stable-offsets",
+            Claim::Idempotent,
+            expect![
+                "e0 e1 e3: r1 of c0 was acknowledged in p0 at offset 0, but is read at offset 3"
+            ],
+        );
     }
 
     #[test]
@@ -252,7 +328,11 @@ mod stable_offsets {
         story.polled(0, 0, 1, &[(0, 2)]);
         story.healed();
         story.read(0, 2, &[(0, 1), (1, 2)]);
-        story.check("stable-offsets", Claim::Idempotent, expect!["e5 e7: c0 read r2 at offset 0 of p0, where another read has r1"]);
+        story.check(
+            "stable-offsets",
+            Claim::Idempotent,
+            expect!["e5 e7: c0 read r2 at offset 0 of p0, where another read has r1"],
+        );
     }
 
     #[test]
@@ -262,7 +342,11 @@ mod stable_offsets {
         story.healed();
         story.read_at(RU, 0, 2, &[(0, 1), (1, 2)]);
         story.read_at(RC, 0, 2, &[(0, 2), (1, 2)]);
-        story.check("stable-offsets", Claim::Idempotent, expect!["e5 e6: the final reader read r2 at offset 0 of p0, where another read has r1"]);
+        story.check(
+            "stable-offsets",
+            Claim::Idempotent,
+            expect!["e5 e6: the final reader read r2 at offset 0 of p0, where another read has r1"],
+        );
     }
 
     #[test]
@@ -271,7 +355,11 @@ mod stable_offsets {
         story.polled(0, 0, 1, &[(0, 1)]);
         story.healed();
         story.read(0, 0, &[]);
-        story.check("stable-offsets", Claim::Idempotent, expect!["e3 e5: c0 read r1 at offset 0 of p0, and in the end nothing is there"]);
+        story.check(
+            "stable-offsets",
+            Claim::Idempotent,
+            expect!["e3 e5: c0 read r1 at offset 0 of p0, and in the end nothing is there"],
+        );
     }
 
     #[test]
@@ -281,14 +369,22 @@ mod stable_offsets {
         story.answer(send, Fate::ReplyLost, appended(0));
         story.returns(send, appended(5));
         story.answer(send, HELD, appended(5));
-        story.check("stable-offsets", Claim::Idempotent, expect!["e0 e1 e2: one batch of c0 was acknowledged in p0 at offset 5 and at offset 0"]);
+        story.check(
+            "stable-offsets",
+            Claim::Idempotent,
+            expect!["e0 e1 e2: one batch of c0 was acknowledged in p0 at offset 5 and at offset 0"],
+        );
     }
 
     #[test]
     fn late_acknowledgement_of_another_offset() {
         let mut story = story();
         story.answer(onceness_reference::ids::EventId(0), HELD, appended(7));
-        story.check("stable-offsets", Claim::Idempotent, expect!["e0 e1 e2: one batch of c0 was acknowledged in p0 at offset 0 and at offset 7"]);
+        story.check(
+            "stable-offsets",
+            Claim::Idempotent,
+            expect!["e0 e1 e2: one batch of c0 was acknowledged in p0 at offset 0 and at offset 7"],
+        );
     }
 
     #[test]
@@ -329,17 +425,31 @@ mod no_phantom {
 
     #[test]
     fn never_sent() {
-        story(&[(0, 1), (1, 7)]).check("no-phantom", Claim::AtLeastOnce, expect!["e5: the final reader read r7 in p0 at offset 1, but nobody sent it"]);
+        story(&[(0, 1), (1, 7)]).check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect!["e5: the final reader read r7 in p0 at offset 1, but nobody sent it"],
+        );
     }
 
     #[test]
     fn corrupt() {
-        story(&[(0, 1), (1, CORRUPT)]).check("no-phantom", Claim::AtLeastOnce, expect!["e5: the final reader read bytes that are no record of this case in p0 at offset 1"]);
+        story(&[(0, 1), (1, CORRUPT)]).check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect![
+                "e5: the final reader read bytes that are no record of this case in p0 at offset 1"
+            ],
+        );
     }
 
     #[test]
     fn sent_to_another_partition() {
-        story(&[(0, 1), (1, 2)]).check("no-phantom", Claim::AtLeastOnce, expect!["e2 e5: the final reader read r2 in p0 at offset 1, but it was sent to p1"]);
+        story(&[(0, 1), (1, 2)]).check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect!["e2 e5: the final reader read r2 in p0 at offset 1, but it was sent to p1"],
+        );
     }
 
     #[test]
@@ -349,7 +459,11 @@ mod no_phantom {
         story.polled(0, 0, 1, &[(0, CORRUPT)]);
         story.healed();
         story.read(0, 1, &[(0, 1)]);
-        story.check("no-phantom", Claim::AtLeastOnce, expect!["e3: c0 read bytes that are no record of this case in p0 at offset 0"]);
+        story.check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect!["e3: c0 read bytes that are no record of this case in p0 at offset 0"],
+        );
     }
 
     #[test]
@@ -359,7 +473,11 @@ mod no_phantom {
         story.returns(send, Outcome::Refused(Code::CORRUPT_MESSAGE));
         story.healed();
         story.read(0, 1, &[(0, 1)]);
-        story.check("no-phantom", Claim::AtLeastOnce, expect!["e0 e1 e3: r1 of c0 was refused, but is read in p0 at offset 0"]);
+        story.check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect!["e0 e1 e3: r1 of c0 was refused, but is read in p0 at offset 0"],
+        );
     }
 
     #[test]
@@ -367,7 +485,11 @@ mod no_phantom {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
         story.polled(0, 0, 1, &[(0, 1)]);
         story.sent(0, 0, &[1], 0);
-        story.check("no-phantom", Claim::AtLeastOnce, expect!["e1 e2 e3: r1 of c0 was not yet sent, but is read in p0 at offset 0"]);
+        story.check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect!["e1 e2 e3: r1 of c0 was not yet sent, but is read in p0 at offset 0"],
+        );
     }
 
     #[test]
@@ -393,7 +515,11 @@ mod upserts {
 
     #[test]
     fn holds() {
-        story(Delivery::AtLeastOnce, &[(0, 1), (1, 2)]).check("upserts", Claim::AtLeastOnce, expect!["holds, 1 times"]);
+        story(Delivery::AtLeastOnce, &[(0, 1), (1, 2)]).check(
+            "upserts",
+            Claim::AtLeastOnce,
+            expect!["holds, 1 times"],
+        );
     }
 
     #[test]
@@ -437,7 +563,8 @@ mod upserts {
     }
 
     fn view(processed: &[&[u32]]) -> Story {
-        let mut story = Story::of([producer(Delivery::AtMostOnce), reader(Saving::AfterProcessing)]);
+        let mut story =
+            Story::of([producer(Delivery::AtMostOnce), reader(Saving::AfterProcessing)]);
         let send = story.send(0, 0, &[1, 2, 11]);
         story.returns(send, Outcome::Unknown);
         for tags in processed {
@@ -450,12 +577,22 @@ mod upserts {
 
     #[test]
     fn a_view_converges_after_a_replay() {
-        view(&[&[1, 2, 11], &[1, 2, 11]]).check("upserts", Claim::AtLeastOnce, expect!["holds, 2 times"]);
+        view(&[&[1, 2, 11], &[1, 2, 11]]).check(
+            "upserts",
+            Claim::AtLeastOnce,
+            expect!["holds, 2 times"],
+        );
     }
 
     #[test]
     fn a_view_that_is_left_stale() {
-        view(&[&[1, 2, 11], &[1, 11]]).check("upserts", Claim::AtLeastOnce, expect!["e0 e4: g0 processed r1 of k0 at offset 0 after r2 at offset 1, and came to the end"]);
+        view(&[&[1, 2, 11], &[1, 11]]).check(
+            "upserts",
+            Claim::AtLeastOnce,
+            expect![
+                "e0 e4: g0 processed r1 of k0 at offset 0 after r2 at offset 1, and came to the end"
+            ],
+        );
     }
 
     #[test]
@@ -481,7 +618,11 @@ mod progress {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
         let what = "opening t0 again".to_owned();
         story.event(Event::Stuck { what });
-        story.check("progress", Claim::AtLeastOnce, expect!["e0: after healing, this did not go on: opening t0 again"]);
+        story.check(
+            "progress",
+            Claim::AtLeastOnce,
+            expect!["e0: after healing, this did not go on: opening t0 again"],
+        );
     }
 
     #[test]
@@ -495,11 +636,21 @@ mod progress {
             last_stable: Some(1),
             records: Vec::new(),
         });
-        story.check("progress", Claim::Transactional, expect!["e1: after healing, the last stable offset of p0 is 1, not the high watermark 3"]);
+        story.check(
+            "progress",
+            Claim::Transactional,
+            expect![
+                "e1: after healing, the last stable offset of p0 is 1, not the high watermark 3"
+            ],
+        );
     }
 
     #[test]
     fn untested_without_epilogue() {
-        Story::of([producer(Delivery::AtLeastOnce)]).check("progress", Claim::AtLeastOnce, expect!["untested"]);
+        Story::of([producer(Delivery::AtLeastOnce)]).check(
+            "progress",
+            Claim::AtLeastOnce,
+            expect!["untested"],
+        );
     }
 }

@@ -6,7 +6,8 @@ use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 use crate::story::{HELD, RC, RU, Story, appended, producer, reader, transactional};
 
 fn transaction() -> Story {
-    let mut story = Story::of([producer(transactional(Protocol::Tv2)), reader(Saving::AfterProcessing)]);
+    let mut story =
+        Story::of([producer(transactional(Protocol::Tv2)), reader(Saving::AfterProcessing)]);
     story.begin(0);
     story.sent(0, 0, &[1], 0);
     story.sent(0, 1, &[2], 0);

@@ -8,8 +8,12 @@ use onceness_reference::code::Code;
 use onceness_reference::history::{
     Call, Event, Fetched, HISTORY_VERSION, Header, History, Outcome, Record, Reply, Seen, Sequence,
 };
-use onceness_reference::ids::{ClientId, EventId, GroupId, Key, Offset, Partition, StepId, Tag, TxnId};
-use onceness_reference::plan::{Client, Consumer, Delivery, Fate, Fault, Isolation, Protocol, Saving};
+use onceness_reference::ids::{
+    ClientId, EventId, GroupId, Key, Offset, Partition, StepId, Tag, TxnId,
+};
+use onceness_reference::plan::{
+    Client, Consumer, Delivery, Fate, Fault, Isolation, Protocol, Saving,
+};
 
 pub(crate) const RU: Isolation = Isolation::ReadUncommitted;
 pub(crate) const RC: Isolation = Isolation::ReadCommitted;
@@ -25,21 +29,12 @@ pub(crate) fn producer(delivery: Delivery) -> (Option<Delivery>, Option<Consumer
 }
 
 pub(crate) fn transactional(protocol: Protocol) -> Delivery {
-    Delivery::Transactional {
-        txn: TxnId(0),
-        protocol,
-    }
+    Delivery::Transactional { txn: TxnId(0), protocol }
 }
 
 /// Reads partition 0 for group 0, at read_committed.
 pub(crate) fn consumer(saving: Saving, member: bool) -> Consumer {
-    Consumer {
-        group: GroupId(0),
-        member,
-        inputs: vec![Partition(0)],
-        isolation: RC,
-        saving,
-    }
+    Consumer { group: GroupId(0), member, inputs: vec![Partition(0)], isolation: RC, saving }
 }
 
 pub(crate) fn reader(saving: Saving) -> (Option<Delivery>, Option<Consumer>) {
@@ -69,12 +64,7 @@ impl Story {
             partitions: 2,
             clients: clients.collect(),
         };
-        Story {
-            history: History {
-                header,
-                events: Vec::new(),
-            },
-        }
+        Story { history: History { header, events: Vec::new() } }
     }
 
     pub(crate) fn event(&mut self, event: Event) -> EventId {
@@ -83,11 +73,7 @@ impl Story {
     }
 
     pub(crate) fn call(&mut self, client: u8, call: Call) -> EventId {
-        self.event(Event::Call {
-            step: StepId(0),
-            client: ClientId(client),
-            call,
-        })
+        self.event(Event::Call { step: StepId(0), client: ClientId(client), call })
     }
 
     pub(crate) fn returns(&mut self, of: EventId, outcome: Outcome) -> EventId {
@@ -95,12 +81,7 @@ impl Story {
     }
 
     pub(crate) fn answer(&mut self, of: EventId, fate: Fate, outcome: Outcome) -> EventId {
-        self.event(Event::Answer {
-            of,
-            preparation: false,
-            fate,
-            outcome,
-        })
+        self.event(Event::Answer { of, preparation: false, fate, outcome })
     }
 
     pub(crate) fn does(&mut self, client: u8, call: Call, outcome: Outcome) -> EventId {
@@ -126,17 +107,11 @@ impl Story {
     }
 
     pub(crate) fn crash(&mut self, client: u8) -> EventId {
-        self.event(Event::Crashed {
-            step: StepId(0),
-            client: ClientId(client),
-        })
+        self.event(Event::Crashed { step: StepId(0), client: ClientId(client) })
     }
 
     pub(crate) fn restart(&mut self) -> EventId {
-        self.event(Event::Fault {
-            fault: Fault::Restart,
-            happened: true,
-        })
+        self.event(Event::Fault { fault: Fault::Restart, happened: true })
     }
 
     /// Opens with a producer epoch and the saved position of partition 0.
@@ -149,20 +124,37 @@ impl Story {
         self.call(client, send(partition, records))
     }
 
-    pub(crate) fn sent(&mut self, client: u8, partition: u8, tags: &[u32], base: Offset) -> EventId {
+    pub(crate) fn sent(
+        &mut self,
+        client: u8,
+        partition: u8,
+        tags: &[u32],
+        base: Offset,
+    ) -> EventId {
         let of = self.send(client, partition, tags);
         self.returns(of, appended(base));
         of
     }
 
     /// Sends, to partition 1, outputs made of inputs.
-    pub(crate) fn forwarded(&mut self, client: u8, outputs: &[(u32, u32)], base: Offset) -> EventId {
+    pub(crate) fn forwarded(
+        &mut self,
+        client: u8,
+        outputs: &[(u32, u32)],
+        base: Offset,
+    ) -> EventId {
         let records = outputs.iter().map(|(tag, from)| record(*tag, Some(*from))).collect();
         self.does(client, send(1, records), appended(base))
     }
 
     /// Polls partition 0 from one position to another.
-    pub(crate) fn polled(&mut self, client: u8, from: Offset, to: Offset, records: &[(Offset, u32)]) -> EventId {
+    pub(crate) fn polled(
+        &mut self,
+        client: u8,
+        from: Offset,
+        to: Offset,
+        records: &[(Offset, u32)],
+    ) -> EventId {
         let polled = Reply::Polled(vec![Fetched {
             partition: Partition(0),
             from,
@@ -192,7 +184,13 @@ impl Story {
     }
 
     /// The final read of a partition at one level.
-    pub(crate) fn read_at(&mut self, isolation: Isolation, partition: u8, end: Offset, records: &[(Offset, u32)]) -> EventId {
+    pub(crate) fn read_at(
+        &mut self,
+        isolation: Isolation,
+        partition: u8,
+        end: Offset,
+        records: &[(Offset, u32)],
+    ) -> EventId {
         self.event(Event::Read {
             partition: Partition(partition),
             isolation,
@@ -203,7 +201,12 @@ impl Story {
     }
 
     /// The final reads of a partition, the same at both levels.
-    pub(crate) fn read(&mut self, partition: u8, end: Offset, records: &[(Offset, u32)]) -> EventId {
+    pub(crate) fn read(
+        &mut self,
+        partition: u8,
+        end: Offset,
+        records: &[(Offset, u32)],
+    ) -> EventId {
         let first = self.read_at(RU, partition, end, records);
         self.read_at(RC, partition, end, records);
         first
@@ -215,20 +218,22 @@ impl Story {
 
     /// The final position of group 0 in partition 0.
     pub(crate) fn committed(&mut self, offset: Option<Offset>) -> EventId {
-        self.event(Event::Committed {
-            group: GroupId(0),
-            partition: Partition(0),
-            offset,
-        })
+        self.event(Event::Committed { group: GroupId(0), partition: Partition(0), offset })
     }
 
     /// What a property says of it.
     #[track_caller]
     pub(crate) fn check(&self, name: &str, claim: Claim, expected: Expect) {
-        assert!(property(name).is_some_and(|property| property.claims.contains(&claim)), "{name} does not claim that");
+        assert!(
+            property(name).is_some_and(|property| property.claims.contains(&claim)),
+            "{name} does not claim that"
+        );
         let judgements = judge(&self.history);
-        let judgement = judgements.iter().find(|judgement| judgement.property.name == name && judgement.claim == claim);
-        expected.assert_eq(&judgement.map_or_else(String::new, |judgement| told(&judgement.verdict)));
+        let judgement = judgements
+            .iter()
+            .find(|judgement| judgement.property.name == name && judgement.claim == claim);
+        expected
+            .assert_eq(&judgement.map_or_else(String::new, |judgement| told(&judgement.verdict)));
     }
 
     /// What every property says that accuses.
@@ -256,7 +261,8 @@ impl Story {
     /// What was counted.
     pub(crate) fn notes(&self, name: &str, claim: Claim) -> Vec<(&'static str, u64)> {
         let judgements = judge(&self.history).into_iter();
-        let mut of_property = judgements.filter(|judgement| judgement.property.name == name && judgement.claim == claim);
+        let mut of_property = judgements
+            .filter(|judgement| judgement.property.name == name && judgement.claim == claim);
         let notes = of_property.next().map(|judgement| judgement.notes).unwrap_or_default();
         notes.iter().map(|note| (note.what, note.times)).collect()
     }
@@ -269,7 +275,8 @@ fn told(verdict: &Verdict) -> String {
         Verdict::Unsupported => "unsupported".to_owned(),
         Verdict::Violated(violations) => {
             let told = violations.iter().map(|violation| {
-                let evidence: Vec<String> = violation.evidence.iter().map(ToString::to_string).collect();
+                let evidence: Vec<String> =
+                    violation.evidence.iter().map(ToString::to_string).collect();
                 let weakness = violation.weakness.map_or_else(String::new, |id| format!(" ({id})"));
                 format!("{}: {}{weakness}", evidence.join(" "), violation.story)
             });
@@ -280,31 +287,19 @@ fn told(verdict: &Verdict) -> String {
 
 /// Records are upserts of the key that is the tens of their tag.
 pub(crate) fn record(tag: u32, from: Option<u32>) -> Record {
-    Record {
-        tag: Tag(tag),
-        key: Key((tag / 10) as u8),
-        from: from.map(Tag),
-    }
+    Record { tag: Tag(tag), key: Key((tag / 10) as u8), from: from.map(Tag) }
 }
 
 pub(crate) fn send(partition: u8, records: Vec<Record>) -> Call {
     Call::Send {
         partition: Partition(partition),
         records,
-        sequence: Some(Sequence {
-            producer: 0,
-            epoch: 0,
-            first: 0,
-        }),
+        sequence: Some(Sequence { producer: 0, epoch: 0, first: 0 }),
     }
 }
 
 pub(crate) fn save(position: Offset, in_transaction: bool) -> Call {
-    Call::Save {
-        group: GroupId(0),
-        positions: vec![(Partition(0), position)],
-        in_transaction,
-    }
+    Call::Save { group: GroupId(0), positions: vec![(Partition(0), position)], in_transaction }
 }
 
 pub(crate) fn opened(epoch: i16, position: Option<Offset>) -> Outcome {
@@ -327,10 +322,9 @@ pub(crate) fn refused(code: Code) -> Outcome {
 }
 
 fn seen(records: &[(Offset, u32)]) -> Vec<Seen> {
-    let seen = records.iter().map(|(offset, tag)| Seen {
-        offset: *offset,
-        tag: (*tag != CORRUPT).then_some(Tag(*tag)),
-    });
+    let seen = records
+        .iter()
+        .map(|(offset, tag)| Seen { offset: *offset, tag: (*tag != CORRUPT).then_some(Tag(*tag)) });
     seen.collect()
 }
 

@@ -19,10 +19,7 @@ fn returns_and_answers_of_nothing() {
         story.returns(EventId(of), appended(0));
         story.answer(EventId(of), HELD, opened(0, None));
     }
-    story.event(Event::Crashed {
-        step: StepId(0),
-        client: ClientId(77),
-    });
+    story.event(Event::Crashed { step: StepId(0), client: ClientId(77) });
     story.accuses_none();
 }
 
@@ -96,8 +93,6 @@ fn one_tag_sent_twice_identifies_nothing() {
 #[test]
 fn processing_of_what_nobody_sent() {
     let mut story = Story::of([reader(Saving::BeforeProcessing)]);
-    story.done(0, Call::Process {
-        records: vec![Tag(5), Tag(u32::MAX)],
-    });
+    story.done(0, Call::Process { records: vec![Tag(5), Tag(u32::MAX)] });
     story.accuses_none();
 }

@@ -7,7 +7,8 @@ use onceness_reference::history::{Call, Outcome};
 use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 
 use crate::story::{
-    HELD, RC, RU, Story, appended, looping, member, nothing, opened, producer, refused, transactional,
+    HELD, RC, RU, Story, appended, looping, member, nothing, opened, producer, refused,
+    transactional,
 };
 
 const T: Claim = Claim::Transactional;
@@ -35,7 +36,11 @@ mod isolation {
     #[test]
     fn holds() {
         ended(Some((Call::Abort, nothing())), &[]).check("isolation", T, expect!["holds, 2 times"]);
-        ended(Some((Call::Commit, nothing())), &[(0, 1)]).check("isolation", T, expect!["holds, 1 times"]);
+        ended(Some((Call::Commit, nothing())), &[(0, 1)]).check(
+            "isolation",
+            T,
+            expect!["holds, 1 times"],
+        );
     }
 
     #[test]
@@ -56,7 +61,10 @@ mod isolation {
 
     #[test]
     fn shown_before_the_commit() {
-        let mut story = Story::of([producer(transactional(Protocol::Tv2)), crate::story::reader(Saving::AfterProcessing)]);
+        let mut story = Story::of([
+            producer(transactional(Protocol::Tv2)),
+            crate::story::reader(Saving::AfterProcessing),
+        ]);
         story.begin(0);
         story.sent(0, 0, &[1], 0);
         story.polled(1, 0, 1, &[(0, 1)]);
@@ -103,7 +111,10 @@ mod isolation {
 
     #[test]
     fn shown_once_and_then_no_more() {
-        let mut story = Story::of([producer(transactional(Protocol::Tv2)), crate::story::reader(Saving::AfterProcessing)]);
+        let mut story = Story::of([
+            producer(transactional(Protocol::Tv2)),
+            crate::story::reader(Saving::AfterProcessing),
+        ]);
         story.begin(0);
         let send = story.sent(0, 0, &[1], 0);
         let commit = story.call(0, Call::Commit);
@@ -193,7 +204,11 @@ mod atomicity {
 
     #[test]
     fn records_and_positions_together() {
-        looped(&[(0, 2)], Some(1)).check("atomicity", Claim::ExactlyOnce, expect!["holds, 1 times"]);
+        looped(&[(0, 2)], Some(1)).check(
+            "atomicity",
+            Claim::ExactlyOnce,
+            expect!["holds, 1 times"],
+        );
         looped(&[], None).accuses_none();
     }
 
@@ -244,7 +259,11 @@ mod fencing {
     fn a_send_is_acknowledged() {
         let mut story = fenced();
         story.sent(0, 0, &[1], 0);
-        story.check("fencing", T, expect!["e4 e5 e6 e7: c0 was superseded by c1, but its send to p0 was acknowledged"]);
+        story.check(
+            "fencing",
+            T,
+            expect!["e4 e5 e6 e7: c0 was superseded by c1, but its send to p0 was acknowledged"],
+        );
     }
 
     #[test]
@@ -271,7 +290,11 @@ mod fencing {
     fn a_commit_is_done() {
         let mut story = fenced_with_a_record();
         story.commit(0);
-        story.check("fencing", T, expect!["e2 e6 e7 e8 e9: c0 was superseded by c1, but its commit was done"]);
+        story.check(
+            "fencing",
+            T,
+            expect!["e2 e6 e7 e8 e9: c0 was superseded by c1, but its commit was done"],
+        );
     }
 
     #[test]
@@ -319,7 +342,11 @@ mod fencing {
         story.begin(0);
         story.open(1, 1, None);
         story.saved_in_transaction(0, 1);
-        story.check("fencing", T, expect!["e4 e5 e6 e7: c0 was superseded by c1, but it saved positions of g0"]);
+        story.check(
+            "fencing",
+            T,
+            expect!["e4 e5 e6 e7: c0 was superseded by c1, but it saved positions of g0"],
+        );
     }
 
     #[test]
@@ -329,7 +356,11 @@ mod fencing {
         story.open(0, 0, None);
         story.open(1, 0, None);
         story.saved(0, 1);
-        story.check("fencing", Claim::AtLeastOnce, expect!["e2 e3 e4 e5: c0 was superseded by c1, but it saved positions of g0"]);
+        story.check(
+            "fencing",
+            Claim::AtLeastOnce,
+            expect!["e2 e3 e4 e5: c0 was superseded by c1, but it saved positions of g0"],
+        );
     }
 
     #[test]
@@ -481,10 +512,18 @@ mod resend {
         let open = |story: &mut Story| {
             story.open(1, 1, None);
         };
-        commit_twice(open, refused(Code::INVALID_TXN_STATE)).check("resend", T, expect!["untested"]);
+        commit_twice(open, refused(Code::INVALID_TXN_STATE)).check(
+            "resend",
+            T,
+            expect!["untested"],
+        );
         let begin = |story: &mut Story| {
             story.begin(0);
         };
-        commit_twice(begin, refused(Code::INVALID_TXN_STATE)).check("resend", T, expect!["untested"]);
+        commit_twice(begin, refused(Code::INVALID_TXN_STATE)).check(
+            "resend",
+            T,
+            expect!["untested"],
+        );
     }
 }

@@ -7,7 +7,9 @@ use onceness_reference::history::{Call, Event, Outcome};
 use onceness_reference::ids::Partition;
 use onceness_reference::plan::{Delivery, Protocol};
 
-use crate::story::{HELD, RC, RU, Story, appended, looping, nothing, producer, refused, transactional};
+use crate::story::{
+    HELD, RC, RU, Story, appended, looping, nothing, producer, refused, transactional,
+};
 
 /// The abort of a first transaction is held and arrives in the second, which is then committed.
 fn torn(protocol: Protocol) -> Story {
@@ -44,7 +46,8 @@ fn not_with_the_newer_protocol() {
 
 #[test]
 fn not_what_happens_beside_it() {
-    let mut story = Story::of([producer(transactional(Protocol::Tv1)), producer(Delivery::Idempotent)]);
+    let mut story =
+        Story::of([producer(transactional(Protocol::Tv1)), producer(Delivery::Idempotent)]);
     story.open(0, 0, None);
     story.begin(0);
     story.sent(0, 0, &[1], 0);

@@ -1,5 +1,5 @@
 //! The transport *wire*: TCP to anything that speaks Kafka. Messages are written by the `kafka-protocol` crate; answers are
-//! read by us ([`answers`]), and so are record batches ([`batch`]), for neither may a broker's mistake end the run.
+//! read by us (`answers`), and so are record batches (`batch`), for neither may a broker's mistake end the run.
 //!
 //! Versions are negotiated, and chosen by the transaction protocol that a client speaks: up to Produce 11, EndTxn 4 and
 //! TxnOffsetCommit 4 it is TV1, from the next ones on TV2 (KIP-890).

@@ -125,11 +125,11 @@ async fn read_all<T: Transport>(
     let reader = Reader { lane: Lane::Rig, partition, isolation };
     let mut records: Vec<Seen> = Vec::new();
     let mut position: Offset = 0;
-    let mut waits = 0;
+    let mut patience = Patience::default();
     loop {
         let fetch = match reader.fetch(wire.transport, position, usize::MAX).await {
             Ok(fetch) => fetch,
-            Err(failed) => match wait(wire, &mut waits).await {
+            Err(failed) => match patience.wait(wire.transport).await {
                 true => continue,
                 false => {
                     // Nothing that was read so far is worth less for it.
@@ -150,7 +150,7 @@ async fn read_all<T: Transport>(
         position = taken.next;
         let stable = fetch.last_stable < 0 || fetch.last_stable >= fetch.high_watermark;
         let done = position >= fetch.high_watermark && stable;
-        if done || (!moved && !wait(wire, &mut waits).await) {
+        if done || (!moved && !patience.wait(wire.transport).await) {
             wire.record(Event::Read {
                 partition,
                 isolation,
@@ -192,26 +192,43 @@ async fn patiently<T: Transport>(
     wire: &Wire<'_, T>,
     request: &Request,
 ) -> Result<Known, TargetError> {
-    let mut waits = 0;
+    let mut patience = Patience::default();
     loop {
         let code = match wire.transport.call(Lane::Rig, request).await {
             Ok(Ok(response)) => return Ok(Known::Done(response)),
             Ok(Err(code)) => code,
-            Err(error) => match wait(wire, &mut waits).await {
+            Err(error) => match patience.wait(wire.transport).await {
                 true => continue,
                 false => return Err(error),
             },
         };
         let passes = matches!(class(request, code), Class::Transient | Class::Indeterminate);
-        if !passes || !wait(wire, &mut waits).await {
+        if !passes || !patience.wait(wire.transport).await {
             return Ok(Known::Refused(code, false));
         }
     }
 }
 
-async fn wait<T: Transport>(wire: &Wire<'_, T>, waits: &mut u32) -> bool {
-    *waits += 1;
-    wire.transport.back_off(*waits).await
+/// How long the epilogue waits: this often a client's patience. A broker that had a bad moment is not stuck.
+const SPELLS: u32 = 6;
+
+/// What is left of it.
+#[derive(Default)]
+struct Patience {
+    waits: u32,
+    spells: u32,
+}
+
+impl Patience {
+    /// Waits a while. False when there is no patience left.
+    async fn wait<T: Transport>(&mut self, transport: &T) -> bool {
+        self.waits += 1;
+        if !transport.back_off(self.waits).await {
+            self.waits = 0;
+            self.spells += 1;
+        }
+        self.spells < SPELLS
+    }
 }
 
 fn stuck<T>(wire: &Wire<'_, T>, what: String) {

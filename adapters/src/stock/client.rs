@@ -58,9 +58,7 @@ impl StockClient {
         if !step.fate.is_delivered() || !step.preparation.is_delivered() || step.crash {
             return Err(Skip::Unsupported);
         }
-        let call = |call| {
-            recorder.record(Event::Call { step: step.id, client: step.client, call })
-        };
+        let call = |call| recorder.record(Event::Call { step: step.id, client: step.client, call });
         let tell = |of: EventId, outcome| {
             recorder.record(Event::Return { of, outcome });
         };
@@ -228,7 +226,8 @@ impl StockClient {
         tell: impl Fn(EventId, Outcome),
     ) -> Result<(), Skip> {
         let acks = self.spec.delivery != Some(Delivery::AtMostOnce);
-        let plain = matches!(self.spec.delivery, Some(Delivery::AtMostOnce | Delivery::AtLeastOnce));
+        let plain =
+            matches!(self.spec.delivery, Some(Delivery::AtMostOnce | Delivery::AtLeastOnce));
         let room = self.room.clone();
         let life = self.ready()?;
         life.wrote |= life.in_transaction;
@@ -237,8 +236,10 @@ impl StockClient {
         for record in records {
             let of = call(Call::Send { partition, records: vec![record], sequence: None });
             let (key, value) = payload::encode(&room.name, partition, &record);
-            let message =
-                FutureRecord::to(&room.name).partition(partition.0.into()).key(&key[..]).payload(&value[..]);
+            let message = FutureRecord::to(&room.name)
+                .partition(partition.0.into())
+                .key(&key[..])
+                .payload(&value[..]);
             sent.push((of, producer.send_result(message).map_err(|(error, _)| error)));
         }
         for (of, queued) in sent {
@@ -454,7 +455,8 @@ pub(super) fn take(
                 last = Instant::now();
                 let Some(place) = place(message.partition()) else { continue };
                 let partition = room.partition(message.partition());
-                let record = payload::decode(&room.name, partition, message.key(), message.payload());
+                let record =
+                    payload::decode(&room.name, partition, message.key(), message.payload());
                 taken[place].records.push((message.offset(), record));
                 taken[place].next = message.offset() + 1;
                 count += 1;
@@ -469,7 +471,9 @@ pub(super) fn take(
 /// What a consumer was handed, as the history has it.
 pub(super) fn seen(taken: &Taken) -> Vec<Seen> {
     let records = taken.records.iter();
-    records.map(|(offset, record)| Seen { offset: *offset, tag: record.map(|record| record.tag) }).collect()
+    records
+        .map(|(offset, record)| Seen { offset: *offset, tag: record.map(|record| record.tag) })
+        .collect()
 }
 
 pub(super) fn known(at: At) -> Option<Offset> {

@@ -19,7 +19,9 @@ pub(super) fn failure(error: &KafkaError) -> Failure {
     let fenced = Failure { outcome: Outcome::Refused(Code::PRODUCER_FENCED), broken: Skip::Fenced };
     match code {
         Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced) => fenced,
-        Some(RDKafkaErrorCode::InvalidProducerEpoch | RDKafkaErrorCode::UnknownProducerId) => fenced,
+        Some(RDKafkaErrorCode::InvalidProducerEpoch | RDKafkaErrorCode::UnknownProducerId) => {
+            fenced
+        }
         // Retried by librdkafka until it gave up, or decided by it alone: nobody knows what the broker did.
         _ => Failure { outcome: Outcome::Unknown, broken: Skip::InDoubt },
     }

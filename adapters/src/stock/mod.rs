@@ -88,7 +88,8 @@ impl Stock {
         let topics: Vec<NewTopic<'_>> = names
             .iter()
             .map(|name| {
-                let topic = NewTopic::new(name, i32::from(PARTITIONS_MAX), TopicReplication::Fixed(-1));
+                let topic =
+                    NewTopic::new(name, i32::from(PARTITIONS_MAX), TopicReplication::Fixed(-1));
                 topic.set("segment.index.bytes", "16384")
             })
             .collect();
@@ -141,7 +142,8 @@ impl Adapter for Stock {
             let room = self.take_room().await?;
             let recorder = Recorder::default();
             let clients = plan.clients.iter().cloned();
-            let mut clients: Vec<_> = clients.map(|spec| StockClient::new(spec, room.clone())).collect();
+            let mut clients: Vec<_> =
+                clients.map(|spec| StockClient::new(spec, room.clone())).collect();
             for round in &plan.rounds {
                 for &fault in &round.faults {
                     recorder.record(Event::Fault { fault, happened: false });
@@ -156,7 +158,9 @@ impl Adapter for Stock {
             drop(clients);
             recorder.record(Event::Healed);
             readback::heal(&room, plan, &recorder).await;
-            readback::read(&room, plan, &recorder).await.map_err(|error| self.place.error("read back", &error))?;
+            readback::read(&room, plan, &recorder)
+                .await
+                .map_err(|error| self.place.error("read back", &error))?;
             let header = Header {
                 version: HISTORY_VERSION,
                 target: self.describe(),

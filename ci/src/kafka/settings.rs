@@ -85,9 +85,10 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=3
 
-# A killed broker is let in again at once: by default its old registration has to expire for 9 s.
-broker.session.timeout.ms=1000
-broker.heartbeat.interval.ms=200
+# A killed broker is let in again soon, for its old registration has to expire first (9 s by default). But with a second or
+# less a broker on a busy machine loses its registration, and with it all leaders, without having been killed.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 
 # Waiting is not what is tested: groups form at once, expired transactions are aborted within a second.
 group.initial.rebalance.delay.ms=0

@@ -32,10 +32,17 @@ pub(crate) const PROPERTY: Property = Property {
     watch: || Box::<Upserts>::default(),
 };
 
-/// By isolation level, partition and key.
+/// By isolation level.
 #[derive(Default)]
 struct Upserts {
-    keys: [Vec<Upsert>; 2],
+    keys: [Keys; 2],
+}
+
+/// By partition and key, and which of them there are.
+#[derive(Default)]
+struct Keys {
+    upserts: Vec<Upsert>,
+    present: Vec<usize>,
 }
 
 /// What became of one key: places of records, [`NONE`] if there is none.
@@ -56,7 +63,8 @@ impl Watch for Upserts {
         for (keys, isolation) in
             self.keys.iter().zip([Isolation::ReadUncommitted, Isolation::ReadCommitted])
         {
-            keys.iter().for_each(|upsert| check_log(facts, upsert, isolation, findings));
+            let upserts = keys.present.iter().map(|place| &keys.upserts[*place]);
+            upserts.for_each(|upsert| check_log(facts, upsert, isolation, findings));
         }
         for group in &facts.groups {
             let after =
@@ -82,7 +90,7 @@ impl Upserts {
         for level in 0..2 {
             let accepted = accepting == Some(level) && sight.send.asked.is_done();
             if record.last[level] || accepted {
-                let upsert = upsert(&mut self.keys[level], record);
+                let upsert = self.keys[level].upsert(record);
                 if record.last[level] && is_above(facts, upsert.last, record) {
                     upsert.last = sight.place;
                 }
@@ -94,14 +102,19 @@ impl Upserts {
     }
 }
 
-fn upsert<'k>(keys: &'k mut Vec<Upsert>, record: &Fact) -> &'k mut Upsert {
-    let partition = usize::from(record.partition.0);
-    let place = partition << 8 | usize::from(record.key);
-    if place >= keys.len() {
-        let none = Upsert { accepted: NONE, last: NONE };
-        keys.resize((partition + 1) << 8, none);
+impl Keys {
+    fn upsert(&mut self, record: &Fact) -> &mut Upsert {
+        let partition = usize::from(record.partition.0);
+        let place = partition << 8 | usize::from(record.key);
+        if place >= self.upserts.len() {
+            self.upserts.resize((partition + 1) << 8, Upsert { accepted: NONE, last: NONE });
+        }
+        let upsert = &mut self.upserts[place];
+        if upsert.accepted == NONE && upsert.last == NONE {
+            self.present.push(place);
+        }
+        upsert
     }
-    &mut keys[place]
 }
 
 fn is_above(facts: &Facts<'_>, other: u32, record: &Fact) -> bool {

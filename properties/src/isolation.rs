@@ -12,7 +12,7 @@ use onceness_reference::features::Features;
 use onceness_reference::plan::Isolation;
 
 use crate::facts::calls::{Sent, Transaction, TxnFate};
-use crate::facts::{At, Fact, Facts, NEVER};
+use crate::facts::{At, Fact, Facts, NEVER, Odd};
 use crate::stable_offsets::name;
 use crate::watch::{Sight, Watch};
 use crate::{Claim, Findings, Property};
@@ -38,7 +38,12 @@ impl Watch for Isolated {
     }
 
     fn rest(&mut self, facts: &Facts<'_>, findings: &mut Findings) {
-        for odd in &facts.hidden {
+        // What was appended after the read_uncommitted reader was there (a batch that nobody waited for) it could not see.
+        let could_see = |odd: &&Odd| {
+            let read = facts.log(odd.partition).last(Isolation::ReadUncommitted);
+            read.is_some_and(|read| odd.offset < read.end)
+        };
+        for odd in facts.hidden.iter().filter(could_see) {
             findings.accuse(CLAIM, None, || {
                 let (what, partition, offset) = (name(odd.tag), odd.partition, odd.offset);
                 let story = format!(

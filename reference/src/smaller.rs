@@ -4,7 +4,7 @@
 //! ([`crate::generate`]), and the harness's parallel shrinker.
 
 use crate::ids::{Key, Partition, StepId};
-use crate::plan::{Fate, Op, Plan, Round};
+use crate::plan::{Client, Delivery, Fate, Op, Plan, Round};
 
 /// What shrinking makes smaller, most important first: steps and faults, then what befalls them, then who takes part, how
 /// much overlaps, how long it takes, and how much is sent.
@@ -70,11 +70,17 @@ enum Cut {
     Crash(StepId),
     Fate(StepId, Fate),
     Preparation(StepId, Fate),
-    Split(usize),
+    /// The steps of a round one after another, in either order.
+    Split {
+        round: usize,
+        reversed: bool,
+    },
     EmptyRound(usize),
     Merge(usize),
     Batches(StepId),
     Records(StepId),
+    /// A producer without transactions in place of one with.
+    Plain(usize),
     LastPartition,
     FirstPartitions(StepId),
     Keys(StepId),
@@ -87,7 +93,12 @@ impl Cut {
     fn removes_steps(self) -> bool {
         matches!(
             self,
-            Cut::Rounds { .. } | Cut::Client(_) | Cut::Span { .. } | Cut::Step(_) | Cut::Pair(..)
+            Cut::Rounds { .. }
+                | Cut::Client(_)
+                | Cut::Plain(_)
+                | Cut::Span { .. }
+                | Cut::Step(_)
+                | Cut::Pair(..)
         )
     }
 }
@@ -102,6 +113,9 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
         count /= 2;
     }
     cuts.extend((0..plan.clients.len()).map(Cut::Client));
+    cuts.extend(
+        (0..plan.clients.len()).filter(|c| is_mere_transactor(&plan.clients[*c])).map(Cut::Plain),
+    );
     cuts.extend((0..rounds).filter(|r| !plan.rounds[*r].faults.is_empty()).map(Cut::Faults));
     cuts.extend(spans(plan));
     let ids: Vec<StepId> = plan.steps().map(|step| step.id).collect();
@@ -120,7 +134,9 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
         cuts.extend(gentler(step.fate).into_iter().map(|fate| Cut::Fate(id, fate)));
         cuts.extend(gentler(step.preparation).into_iter().map(|fate| Cut::Preparation(id, fate)));
     }
-    cuts.extend((0..rounds).filter(|r| plan.rounds[*r].steps.len() > 1).map(Cut::Split));
+    for round in (0..rounds).filter(|r| plan.rounds[*r].steps.len() > 1) {
+        cuts.extend([false, true].map(|reversed| Cut::Split { round, reversed }));
+    }
     cuts.extend((0..rounds).filter(|r| is_empty(&plan.rounds[*r])).map(Cut::EmptyRound));
     cuts.extend((0..rounds).filter(|r| plan.rounds[*r].steps.is_empty()).map(Cut::Merge));
     for id in ids {
@@ -181,6 +197,7 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
         Cut::Client(place) => {
             plan.clients.remove(place);
         }
+        Cut::Plain(place) => plan.clients[place].delivery = Some(Delivery::AtLeastOnce),
         Cut::Faults(round) => plan.rounds[round].faults.clear(),
         Cut::Span { from, to } => cut_span(&mut plan, from, to)?,
         Cut::Step(id) => retain(&mut plan, |step| step != id),
@@ -188,8 +205,11 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
         Cut::Crash(id) => step_mut(&mut plan, id)?.crash = false,
         Cut::Fate(id, fate) => step_mut(&mut plan, id)?.fate = fate,
         Cut::Preparation(id, fate) => step_mut(&mut plan, id)?.preparation = fate,
-        Cut::Split(round) => {
-            let whole = plan.rounds.remove(round);
+        Cut::Split { round, reversed } => {
+            let mut whole = plan.rounds.remove(round);
+            if reversed {
+                whole.steps.reverse();
+            }
             let mut faults = whole.faults;
             let parts = whole
                 .steps
@@ -270,6 +290,10 @@ fn retain(plan: &mut Plan, keep: impl Fn(StepId) -> bool) {
 
 fn step_mut(plan: &mut Plan, id: StepId) -> Option<&mut crate::plan::Step> {
     (plan.rounds.iter_mut().flat_map(|round| &mut round.steps)).find(|step| step.id == id)
+}
+
+fn is_mere_transactor(client: &Client) -> bool {
+    client.txn().is_some() && client.consumer.is_none()
 }
 
 fn is_empty(round: &Round) -> bool {

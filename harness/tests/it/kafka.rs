@@ -6,12 +6,13 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use crate::liar;
 use crate::onceness::Desk;
 
 #[test]
 #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
 fn a_real_kafka_is_certified_and_left_clean() {
-    let address = std::env::var("ONCENESS_KAFKA").expect("ONCENESS_KAFKA=HOST:PORT");
+    let address = address();
     let before = our_topics(&address);
     let desk = Desk::new();
     let done = desk.run(&format!("certify kafka://{address} --cases 100 --accept KAFKA-17754"));
@@ -22,6 +23,40 @@ fn a_real_kafka_is_certified_and_left_clean() {
     assert!(!desk.path().join("onceness-report/running").exists());
     let left: Vec<String> = our_topics(&address).difference(&before).cloned().collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn a_kafka_that_hides_its_aborted_transactions_is_caught_and_the_failure_shrunk() {
+    let liar = liar::start(address().parse().expect("HOST:PORT with a numeric host"));
+    let desk = Desk::new();
+    let done = desk.run(&format!(
+        "certify kafka://{liar} --cases 60 --seed 1 --jobs 16 --accept KAFKA-17754 --fail-fast"
+    ));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stdout.contains("isolation violated"), "{done:?}");
+    let shrunk = done.stdout.lines().find_map(|line| line.trim().strip_prefix("shrunk from "));
+    let steps =
+        shrunk.and_then(|rest| rest.split(" to ").nth(1)?.split(' ').next()?.parse::<u32>().ok());
+    assert!(steps.is_some_and(|steps| steps <= 8), "{done:?}");
+}
+
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn a_real_kafka_is_driven_and_read_back_by_librdkafka() {
+    let address = address();
+    let before = our_topics(&address);
+    let desk = Desk::new();
+    let done = desk.run(&format!("certify kafka://{address}?client=rdkafka --cases 24 --seed 3"));
+    assert!(matches!(done.code, Some(0 | 3)), "{done:?}");
+    assert!(!done.stdout.contains("violated"), "{done:?}");
+    assert!(!done.stdout.contains("did not answer"), "{done:?}");
+    let left: Vec<String> = our_topics(&address).difference(&before).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+fn address() -> String {
+    std::env::var("ONCENESS_KAFKA").expect("ONCENESS_KAFKA=HOST:PORT")
 }
 
 fn our_topics(address: &str) -> BTreeSet<String> {

@@ -17,7 +17,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 type Asked = Arc<Mutex<HashMap<i32, (i16, i16)>>>;
 
 /// Starts the proxy and tells its address. It ends with the process.
-pub fn start(upstream: SocketAddr) -> SocketAddr {
+pub(crate) fn start(upstream: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     thread::spawn(move || {
@@ -73,7 +73,9 @@ fn note(frame: Vec<u8>, asked: &Asked) -> Vec<u8> {
 fn lie(frame: Vec<u8>, asked: &Asked, address: SocketAddr) -> Vec<u8> {
     let correlation = i32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
     let question = asked.lock().expect("no panic while locked").remove(&correlation);
-    let Some((key, version)) = question else { return frame };
+    let Some((key, version)) = question else {
+        return frame;
+    };
     let host = StrBytes::from_string(address.ip().to_string());
     let port = i32::from(address.port());
     match ApiKey::try_from(key) {
@@ -83,14 +85,19 @@ fn lie(frame: Vec<u8>, asked: &Asked, address: SocketAddr) -> Vec<u8> {
             }
         }),
         // Clients must come back through the proxy.
-        Ok(ApiKey::Metadata) => edit::<MetadataResponse>(frame, ApiKey::Metadata, version, |answer| {
-            for broker in &mut answer.brokers {
-                (broker.host, broker.port) = (host.clone(), port);
-            }
-        }),
+        Ok(ApiKey::Metadata) => {
+            edit::<MetadataResponse>(frame, ApiKey::Metadata, version, |answer| {
+                for broker in &mut answer.brokers {
+                    (broker.host, broker.port) = (host.clone(), port);
+                }
+            })
+        }
         Ok(ApiKey::FindCoordinator) => {
             edit::<FindCoordinatorResponse>(frame, ApiKey::FindCoordinator, version, |answer| {
-                (answer.host, answer.port) = (host.clone(), port);
+                // Since version 4 the answer is a list, and the fields of older versions must stay empty.
+                if answer.coordinators.is_empty() {
+                    (answer.host, answer.port) = (host.clone(), port);
+                }
                 for coordinator in &mut answer.coordinators {
                     (coordinator.host, coordinator.port) = (host.clone(), port);
                 }

@@ -6,5 +6,6 @@ mod embedded;
 mod help;
 mod interrupt;
 mod kafka;
+mod liar;
 mod library;
 mod onceness;

@@ -52,6 +52,17 @@ fn visibility_in_one_partition_before_the_other() {
 }
 
 #[test]
+fn a_batch_that_arrives_between_the_final_reads() {
+    let mut story = Story::of([producer(Delivery::AtMostOnce)]);
+    let send = story.send(0, 0, &[1]);
+    story.returns(send, Outcome::Unknown);
+    story.healed();
+    story.read_at(RU, 0, 0, &[]);
+    story.read_at(RC, 0, 1, &[(0, 1)]);
+    story.accuses_none();
+}
+
+#[test]
 fn unknown_outcomes_either_way() {
     for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce, Delivery::Idempotent] {
         for records in [&[][..], &[(0, 1)]] {

@@ -3,6 +3,8 @@
 //! These tests start an Apache Kafka of their own, so plain `cargo test` leaves them out. Their names avoid the word, as the
 //! gate counts tests by it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;

@@ -5,6 +5,7 @@
 //! TxnOffsetCommit 4 it is TV1, from the next ones on TV2 (KIP-890).
 
 mod answers;
+pub mod bare;
 mod batch;
 mod cluster;
 mod connection;
@@ -66,6 +67,14 @@ impl Kafka {
     }
 }
 
+impl Kafka {
+    /// The way of one more case, into a room of its own.
+    async fn way(&self) -> Result<Way, TargetError> {
+        let room = self.rooms.take(&self.cluster).await?;
+        Ok(Way::new(self.cluster.clone(), self.rooms.clone(), room))
+    }
+}
+
 impl Adapter for Kafka {
     fn describe(&self) -> String {
         self.cluster.describe()
@@ -87,8 +96,7 @@ impl Adapter for Kafka {
 
     fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
         Box::pin(async {
-            let room = self.rooms.take(&self.cluster).await?;
-            let way = Way::new(self.cluster.clone(), self.rooms.clone(), room);
+            let way = self.way().await?;
             run(&way, plan, self.describe()).await
         })
     }

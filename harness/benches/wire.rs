@@ -35,13 +35,15 @@ async fn main() {
     let mut ratios = Vec::new();
     for turn in 0..TURNS {
         kafka.prepare(2 * CASES).await.expect("rooms");
-        let bare = timed(|at| {
-            let (kafka, traces) = (kafka.clone(), traces.clone());
+        let (to, what) = (kafka.clone(), traces.clone());
+        let bare = timed(move |at| {
+            let (kafka, traces) = (to.clone(), what.clone());
             async move { kafka.send_bare(&traces[at]).await.map(drop) }
         })
         .await;
-        let cases = timed(|at| {
-            let (kafka, plans) = (kafka.clone(), plans.clone());
+        let (to, what) = (kafka.clone(), plans.clone());
+        let cases = timed(move |at| {
+            let (kafka, plans) = (to.clone(), what.clone());
             async move { kafka.run(&plans[at]).await.map(|history| drop(judge(&history))) }
         })
         .await;

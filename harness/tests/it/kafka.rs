@@ -1,6 +1,7 @@
 //! Against a real broker, whose address is in `ONCENESS_KAFKA` (`cargo ci kafka` gives it one).
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -12,7 +13,7 @@ use crate::onceness::Desk;
 #[test]
 #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
 fn a_real_kafka_is_certified_and_left_clean() {
-    let address = address();
+    let (_alone, address) = alone();
     let before = our_topics(&address);
     let desk = Desk::new();
     let done = desk.run(&format!("certify kafka://{address} --cases 100 --accept KAFKA-17754"));
@@ -28,7 +29,8 @@ fn a_real_kafka_is_certified_and_left_clean() {
 #[test]
 #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
 fn a_kafka_that_hides_its_aborted_transactions_is_caught_and_the_failure_shrunk() {
-    let liar = liar::start(address().parse().expect("HOST:PORT with a numeric host"));
+    let (_alone, address) = alone();
+    let liar = liar::start(address.parse().expect("HOST:PORT with a numeric host"));
     let desk = Desk::new();
     let done = desk.run(&format!(
         "certify kafka://{liar} --cases 60 --seed 1 --jobs 16 --accept KAFKA-17754 --fail-fast"
@@ -44,7 +46,7 @@ fn a_kafka_that_hides_its_aborted_transactions_is_caught_and_the_failure_shrunk(
 #[test]
 #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
 fn a_real_kafka_is_driven_and_read_back_by_librdkafka() {
-    let address = address();
+    let (_alone, address) = alone();
     let before = our_topics(&address);
     let desk = Desk::new();
     let done = desk.run(&format!("certify kafka://{address}?client=rdkafka --cases 24 --seed 3"));
@@ -55,8 +57,11 @@ fn a_real_kafka_is_driven_and_read_back_by_librdkafka() {
     assert!(left.is_empty(), "left behind: {left:?}");
 }
 
-fn address() -> String {
-    std::env::var("ONCENESS_KAFKA").expect("ONCENESS_KAFKA=HOST:PORT")
+/// The broker, for one test at a time: what one leaves behind is told by comparing.
+fn alone() -> (MutexGuard<'static, ()>, String) {
+    static BROKER: Mutex<()> = Mutex::new(());
+    let alone = BROKER.lock().unwrap_or_else(PoisonError::into_inner);
+    (alone, std::env::var("ONCENESS_KAFKA").expect("ONCENESS_KAFKA=HOST:PORT"))
 }
 
 fn our_topics(address: &str) -> BTreeSet<String> {

@@ -5,11 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use onceness::options::{Claims, Confirm, Options, Shrinking};
 use onceness::report::Report;
 use onceness::weakness::WEAKNESSES;
 use onceness::{Exit, Rig, Target, certify};
+use onceness_adapters::Adapter;
+use onceness_adapters::memory::Memory;
+use onceness_properties::{Verdict, judge};
 use onceness_reference::defects::DEFECTS;
+use onceness_reference::features::Features;
+use onceness_reference::rules::Rules;
+use onceness_reference::{generate, text};
+use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
 async fn run(target: Target, cases: u64, jobs: usize) -> Report {
     let options = Options {
@@ -73,6 +81,52 @@ async fn the_correct_broker_is_not_accused() {
     let report = run(Target::Memory(None), 1_000, 2).await;
     assert_ne!(report.exit(), Exit::Violated, "{:?}", named(&report));
     assert!(!Path::new("onceness-report").exists());
+}
+
+/// Whatever a broker may choose and still be right, no property accuses it of more than the protocol's own weakness.
+#[test]
+fn correct_brokers_of_every_permitted_kind_are_not_accused() {
+    for rules in Rules::permitted() {
+        let memory = Memory::new(rules, "permitted".to_owned());
+        for seed in 0..2_000 {
+            let (profile, plan) = generate::plan(seed, Features::ALL);
+            let history = block_on(memory.run(&plan)).expect("memory is always there");
+            for judgement in judge(&history) {
+                let Verdict::Violated(violations) = judgement.verdict else { continue };
+                let unexplained = violations.iter().find(|violation| violation.weakness.is_none());
+                assert!(unexplained.is_none(), "{rules:?}\n{profile:?}\n{unexplained:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_plan_gives_the_same_history_bytes() {
+    for seed in 0..200 {
+        let bytes = || {
+            let (_, plan) = generate::plan(seed, Features::ALL);
+            let memory = Memory::new(Rules::default(), "memory".to_owned());
+            let history = block_on(memory.run(&plan)).expect("memory is always there");
+            (text::plan_to_json(&plan), text::history_to_lines(&history))
+        };
+        assert_eq!(bytes(), bytes(), "seed {seed}");
+    }
+}
+
+/// A user's own property test: the strategy draws, the embedded broker runs, proptest shrinks by our cuts.
+#[test]
+fn a_proptest_of_ones_own_shrinks_well() {
+    let memory = Memory::new((DEFECTS[0].rules)(), "memory:no-dedup".to_owned());
+    let mut runner = TestRunner::deterministic();
+    let failed = runner.run(&generate::plans(Features::ALL), |plan| {
+        let history = block_on(memory.run(&plan)).expect("memory is always there");
+        let broken = judge(&history).iter().any(|one| matches!(one.verdict, Verdict::Violated(_)));
+        if broken { Err(TestCaseError::fail("a promise was broken")) } else { Ok(()) }
+    });
+    match failed {
+        Err(TestError::Fail(_, plan)) => assert!(plan.size() <= 4, "{plan:?}"),
+        other => panic!("the defect was not found: {other:?}"),
+    }
 }
 
 fn named(report: &Report) -> Vec<&str> {

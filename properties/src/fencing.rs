@@ -9,6 +9,7 @@
 //! Not claimed: calls that overlap the opening; clients that are not members of their group; transactions that sent nothing.
 
 use onceness_reference::features::Features;
+use onceness_reference::plan::Saving;
 
 use crate::facts::calls::{Known, Life, TxnFate};
 use crate::facts::{At, Facts, Init, NEVER, claim_of_saving};
@@ -186,20 +187,28 @@ fn check_transactions(facts: &Facts<'_>, fences: &Fences, findings: &mut Finding
         if txn.end.at == NEVER || txn.end.at <= fence || txn.work == 0 {
             continue;
         }
-        findings.tested(Claim::Transactional);
-        if txn.end.is_done()
-            && !(txn.fate() == TxnFate::NotCommitted
-                && txn.end.answers == 0
-                && is_close(facts, txn.end.at))
-        {
-            findings.accuse(Claim::Transactional, None, || {
-                let what = if txn.commits { "commit" } else { "abort" };
-                let story =
-                    format!("{}, but its {what} was done", superseded(facts, txn.party, by));
-                (vec![txn.begin, opened(facts, by), fence, txn.end.at, txn.end.done_by], story)
-            });
+        let quiet_close = txn.fate() == TxnFate::NotCommitted
+            && txn.end.answers == 0
+            && is_close(facts, txn.end.at);
+        for claim in claims_of_transactions(facts, txn.party) {
+            findings.tested(claim);
+            if txn.end.is_done() && !quiet_close {
+                findings.accuse(claim, None, || {
+                    let what = if txn.commits { "commit" } else { "abort" };
+                    let story =
+                        format!("{}, but its {what} was done", superseded(facts, txn.party, by));
+                    (vec![txn.begin, opened(facts, by), fence, txn.end.at, txn.end.done_by], story)
+                });
+            }
         }
     }
+}
+
+/// A read-process-write loop rests on its fencing for exactly once, too.
+fn claims_of_transactions(facts: &Facts<'_>, party: u16) -> impl Iterator<Item = Claim> {
+    let consumer = facts.parties[usize::from(party)].consumer;
+    let loops = consumer.is_some_and(|consumer| consumer.saving == Saving::InTransaction);
+    [Some(Claim::Transactional), loops.then_some(Claim::ExactlyOnce)].into_iter().flatten()
 }
 
 /// A fenced client may close without asking anyone.
@@ -213,9 +222,8 @@ fn check_saves(facts: &Facts<'_>, by_txn: &Fences, by_group: &Fences, findings: 
         let Some(consumer) = facts.parties[usize::from(save.party)].consumer else { continue };
         let of_txn = if save.in_transaction { by_txn.of(save.life) } else { (NEVER, 0) };
         let of_group = by_group.of(save.life);
-        for ((fence, by), claim) in
-            [(of_txn, Claim::Transactional), (of_group, claim_of_saving(consumer.saving))]
-        {
+        let claim = claim_of_saving(consumer.saving);
+        for (fence, by) in [of_txn, of_group] {
             if save.asked.at <= fence {
                 continue;
             }

@@ -140,7 +140,7 @@ impl Cast<'_> {
             ..self.consumer(inputs)
         };
         self.add(Some(delivery), Some(consumer.clone()));
-        if self.dice.u8(0..100) < 40 {
+        if self.dice.u8(0..100) < 55 {
             self.add(Some(delivery), Some(consumer));
         }
     }

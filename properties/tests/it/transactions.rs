@@ -344,8 +344,23 @@ mod fencing {
         story.saved_in_transaction(0, 1);
         story.check(
             "fencing",
-            T,
+            Claim::ExactlyOnce,
             expect!["e4 e5 e6 e7: c0 was superseded by c1, but it saved positions of g0"],
+        );
+    }
+
+    #[test]
+    fn a_loop_commits_behind_its_successor() {
+        let mut story = Story::of([looping(Protocol::Tv2), looping(Protocol::Tv2)]);
+        story.open(0, 0, None);
+        story.begin(0);
+        story.saved_in_transaction(0, 1);
+        story.open(1, 1, None);
+        story.commit(0);
+        story.check(
+            "fencing",
+            Claim::ExactlyOnce,
+            expect!["e2 e6 e7 e8 e9: c0 was superseded by c1, but its commit was done"],
         );
     }
 

@@ -6,34 +6,20 @@ mod install;
 mod settings;
 
 use std::fmt;
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
 pub(crate) use self::install::is_cached;
 use crate::broker::Broker;
-use crate::process::{Interrupted, Output, POLL, Process};
-use crate::ready;
+use crate::launch::{self, Failure};
 use crate::undertaker::Undertaker;
 
 /// The release that is certified when none is named. The one place that pins it.
 pub(crate) const DEFAULT_VERSION: &str = "4.1.1";
-
-/// How long a broker may take until it is ready.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// A port that was free may be taken by somebody else before Kafka binds it, so a failed start is tried again.
-const ATTEMPTS: usize = 3;
-
-/// How much of the broker's log is shown when it does not start.
-const LOG_LINES: usize = 20;
 
 /// A release, such as `4.1.1`; safe in file names and XML.
 #[derive(Clone, Debug)]
@@ -73,38 +59,8 @@ pub(crate) fn start<'a>(
     undertaker: &'a Undertaker,
 ) -> anyhow::Result<Broker<'a>> {
     let home = install::ensure(version, undertaker)?;
-    let mut attempt = 1;
-    loop {
-        let started = Instant::now();
-        match launch(&home, &settings::java_options(pace, &home), undertaker) {
-            Ok(broker) => {
-                let seconds = started.elapsed().as_secs_f64();
-                eprintln!(
-                    "Apache Kafka {version} is ready at {} after {seconds:.1} s",
-                    broker.address
-                );
-                return Ok(broker);
-            }
-            Err(Failure::PortTaken) if attempt < ATTEMPTS => attempt += 1,
-            Err(Failure::PortTaken) => {
-                bail!("failed to start Apache Kafka {version}: no free port in {ATTEMPTS} attempts")
-            }
-            Err(Failure::Other(error)) => {
-                return Err(error.context(format!("failed to start Apache Kafka {version}")));
-            }
-        }
-    }
-}
-
-enum Failure {
-    PortTaken,
-    Other(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Failure {
-        Failure::Other(error.into())
-    }
+    let java_options = settings::java_options(pace, &home);
+    launch::retry(&format!("Apache Kafka {version}"), || launch(&home, &java_options, undertaker))
 }
 
 /// One attempt: fresh data, fresh ports.
@@ -114,23 +70,15 @@ fn launch<'a>(
     undertaker: &'a Undertaker,
 ) -> Result<Broker<'a>, Failure> {
     let data = undertaker.folder_in(&parent_of_data())?;
-    let [port, controller_port] = free_ports()?;
+    let [port, controller_port] = launch::free_ports()?;
     let properties = data.path().join("server.properties");
     let logs = data.path().join("data");
     install::copy_formatted(home, &logs)?;
     std::fs::write(&properties, settings::server_properties(port, controller_port, &logs))
         .with_context(|| format!("failed to write {}", properties.display()))?;
 
-    let log = data.path().join("broker.log");
-    let output =
-        File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
     let command = java(home, java_options, &["kafka.Kafka"], &properties)?;
-    let mut process = Process::background(&command, undertaker, Output::File(output))?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match wait_until_ready(address, &mut process, undertaker) {
-        Ok(()) => Ok(Broker { address: address.to_string(), _process: process, _data: data }),
-        Err(error) => Err(explain(error, &std::fs::read_to_string(&log).unwrap_or_default())),
-    }
+    launch::launch(&command, port, data, undertaker)
 }
 
 /// Memory, where the machine has plenty set aside for files: each new partition costs several syncs on a disk, and what is
@@ -142,38 +90,6 @@ fn parent_of_data() -> PathBuf {
     match statvfs(memory).map(free) {
         Ok(free) if free >= PLENTY => memory.to_owned(),
         _ => std::env::temp_dir(),
-    }
-}
-
-fn wait_until_ready(
-    address: SocketAddr,
-    process: &mut Process<'_>,
-    undertaker: &Undertaker,
-) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while !ready::is_ready(address) {
-        undertaker.interrupt.check()?;
-        if let Some(status) = process.ended()? {
-            bail!("it ended with {status} before it was ready");
-        }
-        if started.elapsed() > START_LIMIT {
-            bail!("it was not ready after {} s", START_LIMIT.as_secs());
-        }
-        thread::sleep(POLL);
-    }
-    Ok(())
-}
-
-fn explain(error: anyhow::Error, log: &str) -> Failure {
-    if log.contains("Address already in use") {
-        return Failure::PortTaken;
-    }
-    match error.is::<Interrupted>() {
-        true => Failure::Other(error),
-        false => Failure::Other(anyhow!(
-            "{error:#}; the end of its log:\n{}",
-            last_lines(log, LOG_LINES)
-        )),
     }
 }
 
@@ -194,22 +110,6 @@ fn java(
     Ok(command)
 }
 
-fn free_ports() -> anyhow::Result<[u16; 2]> {
-    // Both are held until both are known, lest they be the same.
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    let (one, two) = (
-        bind().context("failed to find a free port")?,
-        bind().context("failed to find a free port")?,
-    );
-    Ok([port(&one)?, port(&two)?])
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines = text.lines().collect::<Vec<_>>();
-    lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,11 +126,5 @@ mod tests {
     #[test]
     fn the_default_is_a_version() {
         assert!(DEFAULT_VERSION.parse::<Version>().is_ok());
-    }
-
-    #[test]
-    fn the_end_of_a_log() {
-        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc");
-        assert_eq!(last_lines("a", 2), "a");
     }
 }

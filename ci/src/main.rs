@@ -6,9 +6,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod broker;
+mod cache;
 mod commands;
 mod gate;
 mod kafka;
+mod kfake;
+mod launch;
 mod process;
 mod ready;
 mod tools;
@@ -27,7 +30,8 @@ Examples:
   cargo ci                                     everything, with a real Apache Kafka
   cargo ci --without-kafka                     everything that needs no Java
   cargo ci kafka -- onceness certify kafka://{}
-  cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored";
+  cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored
+  cargo ci kfake -- onceness certify kafka://{}";
 
 const KAFKA_EXAMPLES: &str = "\
 Examples:
@@ -35,6 +39,11 @@ Examples:
   cargo ci kafka 4.0.0 -- onceness certify kafka://{} --cases 100
   cargo ci kafka --long -- onceness certify kafka://{} --cases 20000
   cargo ci kafka -- bash                       look around; ONCENESS_KAFKA holds the address";
+
+const KFAKE_EXAMPLES: &str = "\
+Examples:
+  cargo ci kfake -- onceness certify kafka://{}
+  cargo ci kfake -- bash                       look around; ONCENESS_KAFKA holds the address";
 
 /// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka.
 #[derive(Parser)]
@@ -61,6 +70,13 @@ enum Task {
         /// Let the JVM optimize fully: slower for its first 20 seconds, twice as fast after 30.
         #[arg(long)]
         long: bool,
+        /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Run a command with a fresh kfake, franz-go's fake broker, which is gone afterwards. Needs Go.
+    #[command(after_help = KFAKE_EXAMPLES)]
+    Kfake {
         /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
@@ -96,6 +112,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let pace = if long { kafka::Pace::Long } else { kafka::Pace::Short };
             tools::check_for_kafka(&version)?;
             broker::lend(&kafka::start(&version, pace, &undertaker)?, &command, &undertaker)
+        }
+        Some(Task::Kfake { command }) => {
+            tools::check_for_kfake()?;
+            broker::lend(&kfake::start(&undertaker)?, &command, &undertaker)
         }
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }

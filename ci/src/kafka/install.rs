@@ -1,9 +1,6 @@
 //! Installing a release once: jars by Maven, a formatted data folder, and an archive of loaded classes.
-//!
-//! An installation is made in a temporary folder of the cache and appears there by one rename, so it is whole or absent.
 
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::settings::{self, ARCHIVE};
-use super::{LOG_LINES, Pace, Version, java, last_lines};
-use crate::process::{Output, Process};
+use super::{Pace, Version, java};
+use crate::cache;
 use crate::undertaker::Undertaker;
 
 const JARS: &str = "libs";
@@ -32,23 +29,17 @@ pub(super) fn ensure(version: &Version, undertaker: &Undertaker) -> anyhow::Resu
     if home.exists() {
         return Ok(home);
     }
-    let cache = cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("failed to create {}", cache.display()))?;
     let started = Instant::now();
     eprintln!("fetching Apache Kafka {version} into {}", home.display());
-    let fresh = undertaker.folder_in(&cache)?;
-    fetch(version, fresh.path(), undertaker)?;
-    format(fresh.path(), undertaker)?;
-    if let Err(error) = archive_classes(fresh.path(), undertaker) {
-        undertaker.interrupt.check()?;
-        eprintln!("starts will be slower: {error:#}");
-    }
-    // Somebody else may have been quicker; theirs is as good.
-    fs::rename(fresh.path(), &home)
-        .or_else(|error| if home.exists() { Ok(()) } else { Err(error) })
-        .with_context(|| {
-            format!("failed to rename {} to {}", fresh.path().display(), home.display())
-        })?;
+    cache::install(&home, undertaker, |fresh| {
+        fetch(version, fresh, undertaker)?;
+        format(fresh, undertaker)?;
+        if let Err(error) = archive_classes(fresh, undertaker) {
+            undertaker.interrupt.check()?;
+            eprintln!("starts will be slower: {error:#}");
+        }
+        Ok(())
+    })?;
     eprintln!("fetched Apache Kafka {version} in {:.1} s", started.elapsed().as_secs_f64());
     Ok(home)
 }
@@ -85,16 +76,7 @@ pub(super) fn class_path(home: &Path) -> anyhow::Result<String> {
 }
 
 fn home(version: &Version) -> anyhow::Result<PathBuf> {
-    Ok(cache()?.join(format!("kafka-{version}")))
-}
-
-fn cache() -> anyhow::Result<PathBuf> {
-    let folder = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = folder("ONCENESS_CACHE")
-        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("onceness")))
-        .or_else(|| Some(folder("HOME")?.join(".cache").join("onceness")))
-        .context("no place for the cache: set ONCENESS_CACHE to a folder")?;
-    std::path::absolute(&cache).with_context(|| format!("failed to find {}", cache.display()))
+    cache::place(&format!("kafka-{version}"))
 }
 
 fn fetch(version: &Version, into: &Path, undertaker: &Undertaker) -> anyhow::Result<()> {
@@ -106,7 +88,7 @@ fn fetch(version: &Version, into: &Path, undertaker: &Undertaker) -> anyhow::Res
         .args(["-q", "-B", "dependency:copy-dependencies"])
         .arg(format!("-DoutputDirectory={JARS}"))
         .current_dir(into);
-    run(&maven, into, undertaker)
+    cache::run(&maven, into, undertaker)
         .with_context(|| format!("failed to fetch Apache Kafka {version} with Maven"))
 }
 
@@ -117,7 +99,7 @@ fn format(home: &Path, undertaker: &Undertaker) -> anyhow::Result<()> {
         .with_context(|| format!("failed to write {}", properties.display()))?;
     let main = ["kafka.tools.StorageTool", "format", "-t", settings::CLUSTER_ID, "-c"];
     let command = java(home, &settings::java_options(Pace::Short, home), &main, &properties)?;
-    run(&command, home, undertaker).context("failed to format the storage")
+    cache::run(&command, home, undertaker).context("failed to format the storage")
 }
 
 /// Starts a broker once only to have the JVM write down the classes it loaded: later starts take half the time.
@@ -132,18 +114,4 @@ fn archive_classes(home: &Path, undertaker: &Undertaker) -> anyhow::Result<()> {
         Some(_) if home.join(ARCHIVE).exists() => Ok(()),
         _ => bail!("failed to write {}", home.join(ARCHIVE).display()),
     }
-}
-
-fn run(command: &Command, folder: &Path, undertaker: &Undertaker) -> anyhow::Result<()> {
-    let log = folder.join("install.log");
-    let output =
-        File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
-    let status = Process::background(command, undertaker, Output::File(output))?.wait()?;
-    if !status.success() {
-        bail!(
-            "{status}:\n{}",
-            last_lines(&fs::read_to_string(&log).unwrap_or_default(), LOG_LINES)
-        );
-    }
-    Ok(())
 }

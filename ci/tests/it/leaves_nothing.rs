@@ -1,7 +1,7 @@
 //! The promise of the gate: whatever happens to it, no broker and no folder stays.
 //!
-//! These tests start an Apache Kafka of their own, so plain `cargo test` leaves them out. Their names avoid the word, as the
-//! gate counts tests by it.
+//! These tests start brokers of their own, so plain `cargo test` leaves them out. The names of those with an Apache Kafka
+//! avoid the word, as the gate counts tests by it; those with a kfake have it in theirs, as the gate leaves them out too.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,10 +24,10 @@ struct Gate {
 }
 
 impl Gate {
-    fn lending(script: &str) -> Gate {
+    fn lending(broker: &str, script: &str) -> Gate {
         let temporary = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_onceness-ci"))
-            .args(["kafka", "--", "sh", "-c", script])
+            .args([broker, "--", "sh", "-c", script])
             .env("TMPDIR", temporary.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -66,14 +66,14 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 #[test]
 #[ignore = "starts a broker"]
 fn a_failing_command_leaves_nothing_and_its_exit_code() {
-    let gate = Gate::lending("echo {}; test $ONCENESS_KAFKA = {} && exit 7");
+    let gate = Gate::lending("kafka", "echo {}; test $ONCENESS_KAFKA = {} && exit 7");
     assert_eq!(gate.ends_without_trace(), Some(7));
 }
 
 #[test]
 #[ignore = "starts a broker"]
 fn a_terminated_gate_leaves_nothing() {
-    let gate = Gate::lending("echo {}; exec sleep 60");
+    let gate = Gate::lending("kafka", "echo {}; exec sleep 60");
     TcpStream::connect(&gate.broker).unwrap();
     gate.signal(Signal::SIGTERM);
     assert_eq!(gate.ends_without_trace(), Some(128 + 15));
@@ -82,7 +82,32 @@ fn a_terminated_gate_leaves_nothing() {
 #[test]
 #[ignore = "starts a broker"]
 fn a_killed_gate_leaves_nothing() {
-    let gate = Gate::lending("echo {}; exec sleep 60");
+    let gate = Gate::lending("kafka", "echo {}; exec sleep 60");
+    TcpStream::connect(&gate.broker).unwrap();
+    gate.signal(Signal::SIGKILL);
+    assert_eq!(gate.ends_without_trace(), None);
+}
+
+#[test]
+#[ignore = "starts a broker, and builds it with Go"]
+fn a_failing_command_leaves_no_kfake() {
+    let gate = Gate::lending("kfake", "echo {}; test $ONCENESS_KAFKA = {} && exit 7");
+    assert_eq!(gate.ends_without_trace(), Some(7));
+}
+
+#[test]
+#[ignore = "starts a broker, and builds it with Go"]
+fn a_terminated_gate_leaves_no_kfake() {
+    let gate = Gate::lending("kfake", "echo {}; exec sleep 60");
+    TcpStream::connect(&gate.broker).unwrap();
+    gate.signal(Signal::SIGTERM);
+    assert_eq!(gate.ends_without_trace(), Some(128 + 15));
+}
+
+#[test]
+#[ignore = "starts a broker, and builds it with Go"]
+fn a_killed_gate_leaves_no_kfake() {
+    let gate = Gate::lending("kfake", "echo {}; exec sleep 60");
     TcpStream::connect(&gate.broker).unwrap();
     gate.signal(Signal::SIGKILL);
     assert_eq!(gate.ends_without_trace(), None);

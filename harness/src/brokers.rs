@@ -15,6 +15,7 @@ pub(crate) async fn open(
 ) -> Result<Arc<dyn Adapter>, TargetError> {
     match client {
         Client::Wire => Ok(Arc::new(Kafka::connect(addresses).await?)),
+        Client::Both => Ok(Arc::new(Kafka::connect(addresses).await?.reading_back())),
         Client::Rdkafka => Ok(Arc::new(Stock::connect(addresses).await?)),
     }
 }

@@ -14,7 +14,8 @@ Targets:
   memory              the embedded broker, the model of a correct one
   memory:DEFECT       the embedded broker with a seeded defect (see `onceness defects`)
   kafka://HOST:PORT   anything that speaks Kafka; several addresses by commas;
-                      ?client=rdkafka drives it by librdkafka instead of request by request";
+                      ?client=rdkafka drives it by librdkafka instead of request by request,
+                      ?client=both also reads everything back by librdkafka";
 
 const EXITS: &str = "\
 Exit codes:

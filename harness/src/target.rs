@@ -33,6 +33,8 @@ pub enum Client {
     Wire,
     /// librdkafka, as real applications link it.
     Rdkafka,
+    /// Our own, and librdkafka reads everything back once more.
+    Both,
 }
 
 /// Why something is not a target.
@@ -99,6 +101,7 @@ impl fmt::Display for Target {
                 match client {
                     Client::Wire => Ok(()),
                     Client::Rdkafka => write!(f, "?client=rdkafka"),
+                    Client::Both => write!(f, "?client=both"),
                 }
             }
         }
@@ -117,8 +120,9 @@ fn kafka(rest: &str) -> Result<Target, TargetSyntax> {
         client = match value {
             "wire" => Client::Wire,
             "rdkafka" => Client::Rdkafka,
+            "both" => Client::Both,
             other => {
-                let reason = unknown("client", other, ["wire", "rdkafka"]);
+                let reason = unknown("client", other, ["wire", "rdkafka", "both"]);
                 return Err(TargetSyntax(reason));
             }
         };
@@ -165,6 +169,7 @@ mod tests {
         check("memory:no-dedup", &expect!["memory:no-dedup"]);
         check("kafka://localhost:9092", &expect!["kafka://localhost:9092"]);
         check("kafka://a:1,b:2/?client=wire", &expect!["kafka://a:1,b:2"]);
+        check("kafka://a:1?client=both", &expect!["kafka://a:1?client=both"]);
         check("kafka://[::1]:9092?client=rdkafka", &expect!["kafka://[::1]:9092?client=rdkafka"]);
     }
 

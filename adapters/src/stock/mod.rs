@@ -205,6 +205,21 @@ impl Place {
     }
 }
 
+/// Reads by librdkafka what a case of another client left in the room of that name: every partition at both levels, and
+/// the positions of every group.
+pub(crate) async fn read_back(
+    bootstrap: &str,
+    room: &str,
+    plan: &Plan,
+) -> Result<Vec<Event>, TargetError> {
+    let room = Room { bootstrap: bootstrap.to_owned(), name: room.to_owned() };
+    let recorder = Recorder::default();
+    let place = Place { bootstrap: room.bootstrap.clone(), run: String::new() };
+    let read = readback::read(&room, plan, &recorder).await;
+    read.map_err(|error| place.error("reading back by librdkafka", &error))?;
+    Ok(recorder.into_events())
+}
+
 impl Room {
     fn group(&self, group: onceness_reference::ids::GroupId) -> String {
         format!("{}-{group}", self.name)

@@ -135,6 +135,11 @@ impl Cluster {
         Ok(abilities)
     }
 
+    /// The addresses that a client starts from, as Kafka's clients take them.
+    pub(super) fn bootstrap(&self) -> String {
+        self.bootstrap.join(",")
+    }
+
     /// For people: what is known of the cluster. The protocol does not tell a broker's release.
     pub(super) fn describe(&self) -> String {
         let highest =

@@ -26,6 +26,7 @@ use onceness_reference::plan::Plan;
 
 use crate::Adapter;
 use crate::run::run;
+use crate::stock::read_back;
 use crate::transport::TargetError;
 use cluster::{Cluster, DEADLINE, Kind};
 use rooms::Rooms;
@@ -39,6 +40,8 @@ use way::Way;
 pub struct Kafka {
     cluster: Arc<Cluster>,
     rooms: Arc<Rooms>,
+    /// Whether librdkafka reads everything once more.
+    reads_back: bool,
 }
 
 impl Kafka {
@@ -63,11 +66,18 @@ impl Kafka {
         if cluster.speaks_tv1() || cluster.speaks_tv2() {
             cluster.ready(Kind::Transaction).await?;
         }
-        Ok(Kafka { cluster: Arc::new(cluster), rooms: Arc::new(Rooms::new()) })
+        Ok(Kafka { cluster: Arc::new(cluster), rooms: Arc::new(Rooms::new()), reads_back: false })
     }
 }
 
 impl Kafka {
+    /// The same, but at the end of each case librdkafka reads everything back once more. What two independent clients show
+    /// an application must be the same.
+    #[must_use]
+    pub fn reading_back(self) -> Kafka {
+        Kafka { reads_back: true, ..self }
+    }
+
     /// The way of one more case, into a room of its own.
     async fn way(&self) -> Result<Way, TargetError> {
         let room = self.rooms.take(&self.cluster).await?;
@@ -97,7 +107,12 @@ impl Adapter for Kafka {
     fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
         Box::pin(async {
             let way = self.way().await?;
-            run(&way, plan, self.describe()).await
+            let mut history = run(&way, plan, self.describe()).await?;
+            if self.reads_back {
+                let bootstrap = self.cluster.bootstrap();
+                history.events.extend(read_back(&bootstrap, &way.room.name, plan).await?);
+            }
+            Ok(history)
         })
     }
 

@@ -87,7 +87,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
             Target::Memory(_) => cores,
             Target::Kafka { client: Client::Wire, .. } => 64,
             // Each of its clients is some threads of its own.
-            Target::Kafka { client: Client::Rdkafka, .. } => 8,
+            Target::Kafka { client: Client::Rdkafka | Client::Both, .. } => 8,
         }),
         claims: judging.claims.unwrap_or_else(Claims::all),
         accept: match judging.accept {

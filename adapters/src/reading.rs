@@ -1,14 +1,13 @@
 //! Reading a partition as Kafka's consumers do: fetch, leave out what was aborted, and go on behind what was returned
 //! (`CompletedFetch` of the Java client).
 
-use onceness_reference::history::Outcome;
+use onceness_reference::code::Code;
 use onceness_reference::ids::{Offset, Partition};
 use onceness_reference::plan::Isolation;
 use onceness_reference::protocol::{Body, Ending, FetchReply, Request, Response};
 
-use crate::ask::outcome;
 use crate::progress::Taken;
-use crate::transport::{Lane, Transport};
+use crate::transport::{Lane, TargetError, Transport};
 
 /// Who reads what.
 #[derive(Clone, Copy)]
@@ -34,17 +33,19 @@ impl Reader {
         transport: &T,
         from: Offset,
         max: usize,
-    ) -> Result<Fetch, Outcome> {
+    ) -> Result<Result<Fetch, Code>, TargetError> {
         let request =
             Request::Fetch { partition: self.partition, offset: from, isolation: self.isolation };
-        match transport.call(self.lane, &request).await {
-            Ok(Ok(Response::Fetched(reply))) => Ok(Fetch {
+        Ok(match transport.call(self.lane, &request).await? {
+            Ok(Response::Fetched(reply)) => Ok(Fetch {
                 high_watermark: reply.high_watermark,
                 last_stable: reply.last_stable,
                 taken: visible(reply, from, max),
             }),
-            other => Err(outcome(&request, &other)),
-        }
+            // Transports answer a fetch with what was fetched.
+            Ok(_) => Err(Code::UNKNOWN_SERVER_ERROR),
+            Err(code) => Err(code),
+        })
     }
 }
 

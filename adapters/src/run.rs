@@ -128,18 +128,15 @@ async fn read_all<T: Transport>(
     let mut patience = Patience::default();
     loop {
         let fetch = match reader.fetch(wire.transport, position, usize::MAX).await {
-            Ok(fetch) => fetch,
-            Err(failed) => match patience.wait(wire.transport).await {
-                true => continue,
-                false => {
-                    // Nothing that was read so far is worth less for it.
-                    stuck(
-                        wire,
-                        format!("partition {partition} cannot be read from {position}: {failed:?}"),
-                    );
-                    return Ok(());
-                }
-            },
+            Ok(Ok(fetch)) => fetch,
+            Ok(Err(_)) if patience.wait(wire.transport).await => continue,
+            Ok(Err(code)) => {
+                let what = format!("partition {partition} cannot be read from {position}: {code}");
+                stuck(wire, what);
+                return Ok(());
+            }
+            Err(_) if patience.wait_for_an_answer(wire.transport).await => continue,
+            Err(error) => return Err(error),
         };
         let taken = fetch.taken;
         records.extend(taken.records.iter().map(|(offset, record)| Seen {
@@ -197,10 +194,8 @@ async fn patiently<T: Transport>(
         let code = match wire.transport.call(Lane::Rig, request).await {
             Ok(Ok(response)) => return Ok(Known::Done(response)),
             Ok(Err(code)) => code,
-            Err(error) => match patience.wait(wire.transport).await {
-                true => continue,
-                false => return Err(error),
-            },
+            Err(_) if patience.wait_for_an_answer(wire.transport).await => continue,
+            Err(error) => return Err(error),
         };
         let passes = matches!(class(request, code), Class::Transient | Class::Indeterminate);
         if !passes || !patience.wait(wire.transport).await {
@@ -228,6 +223,11 @@ impl Patience {
             self.spells += 1;
         }
         self.spells < SPELLS
+    }
+
+    /// Waits for a target that does not answer at all, no longer than a client would: it is probably gone.
+    async fn wait_for_an_answer<T: Transport>(&mut self, transport: &T) -> bool {
+        self.wait(transport).await && self.spells == 0
     }
 }
 

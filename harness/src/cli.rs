@@ -178,7 +178,7 @@ pub(crate) struct ShrinkArgs {
 #[command(after_help = "\
 Examples:
   onceness check history.jsonl
-  zcat *.jsonl.gz | onceness check -
+  zcat history.jsonl.gz | onceness check -
 ")]
 pub(crate) struct CheckArgs {
     /// History files as JSON Lines, or - for standard input

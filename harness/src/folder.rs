@@ -57,6 +57,20 @@ impl Folder {
         write_whole(&self.path.join(name), text)
     }
 
+    /// Removes a file of the folder, if it is there.
+    ///
+    /// # Errors
+    /// When it is and cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), WriteError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(WriteError { path, error })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the folder of a new case, numbered after all that are there.
     ///
     /// # Errors

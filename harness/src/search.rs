@@ -168,9 +168,10 @@ pub async fn search(adapter: &Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
         searched.merge(std::mem::take(&mut part));
     }
     searched.ended = match ended {
+        // Whatever else ended it, a target that is gone is what people must know.
+        _ if shared.gone.load(Ordering::SeqCst) => Ended::TargetGone,
         Some(Ended::TimeUp) if searched.cases + searched.silent >= shared.limit => Ended::Complete,
         Some(ended) => ended,
-        None if shared.gone.load(Ordering::SeqCst) => Ended::TargetGone,
         None if rig.stop.asked() => Ended::Interrupted,
         None if options.fail_fast && searched.failing > 0 => Ended::FailFast,
         None => Ended::Complete,

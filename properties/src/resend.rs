@@ -95,8 +95,10 @@ fn check_send(facts: &Facts<'_>, send: &Sent, told: &[At], findings: &mut Findin
         let since = sent_since(facts, send, *again);
         let restarted = facts.restarts.iter().any(|at| (accepted..*again).contains(at));
         let remembered = since < REMEMBERED && (!restarted || since == 0);
+        // A request takes effect at any time between its call and its answer, so an epoch that rose while it was under way
+        // may have risen after it.
         let ended = facts.txn_of(send).is_some_and(|txn| txn.end.at < *again);
-        if !remembered || ended || facts.epoch_may_rise(send.party, accepted, *again) {
+        if !remembered || ended || facts.epoch_may_rise(send.party, send.asked.at, *again) {
             continue;
         }
         let wrong = match outcome(facts, *again) {
@@ -143,7 +145,7 @@ fn check_end(facts: &Facts<'_>, place: usize, told: &[At], findings: &mut Findin
     let accepted = told[first];
     for again in &told[first + 1..] {
         if next_transaction(facts, txn) < *again
-            || facts.epoch_may_rise(txn.party, accepted, *again)
+            || facts.epoch_may_rise(txn.party, txn.end.at, *again)
         {
             continue;
         }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::history::{Event, HISTORY_VERSION, Header, History};
 use crate::ids::{EventId, StepId};
 use crate::plan::{PLAN_VERSION, Plan, PlanFault};
+use crate::wellformed::PARTITIONS_MAX;
 
 /// Why a text is not what it should be, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +59,10 @@ pub fn plan_from_json(text: &str) -> Result<Plan, TextError> {
 /// Where in the text a plan is at fault: the step that is to blame, or the clients.
 fn place(text: &str, plan: &Plan, fault: PlanFault) -> TextError {
     let Some(step) = fault.step else {
-        return TextError {
-            line: line_of(text, "\"clients\""),
-            field: "clients".to_owned(),
-            reason: fault.reason,
-        };
+        let field =
+            if (1..=PARTITIONS_MAX).contains(&plan.partitions) { "clients" } else { "partitions" };
+        let line = line_of(text, &format!("\"{field}\""));
+        return TextError { line, field: field.to_owned(), reason: fault.reason };
     };
     let mut places = plan.rounds.iter().enumerate().flat_map(|(r, round)| {
         round

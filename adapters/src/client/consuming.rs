@@ -37,11 +37,12 @@ impl TestClient {
             let input = &life.progress.inputs()[place];
             let reader = Reader { lane, partition: input.partition, isolation };
             match reader.fetch(wire.transport, input.fetched, left).await {
-                Ok(fetched) => {
+                Ok(Ok(fetched)) => {
                     left -= fetched.taken.records.len();
                     polled.extend(life.progress.take(place, fetched.taken));
                 }
-                Err(outcome) => failure = Some(outcome),
+                Ok(Err(code)) => failure = Some(Outcome::Refused(code)),
+                Err(_) => failure = Some(Outcome::Unknown),
             }
         }
         let outcome = match failure {

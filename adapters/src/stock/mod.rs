@@ -22,7 +22,8 @@ use onceness_reference::wellformed::PARTITIONS_MAX;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::record::Recorder;
 use crate::{Adapter, TargetError};
@@ -78,13 +79,19 @@ impl Stock {
         let admin: AdminClient<DefaultClientContext> =
             place.config().create().map_err(|error| place.error("create a client", &error))?;
         // Asks for the list of topics: the cheapest question that only a Kafka broker answers.
-        let metadata = admin.inner().fetch_metadata(None, PATIENCE);
-        metadata.map_err(|error| place.error("Metadata", &error))?;
+        let config = place.config();
+        let metadata = client::blocking(move || {
+            let asking: BaseConsumer = config.create()?;
+            asking.fetch_metadata(None, PATIENCE).map(drop)
+        });
+        metadata.await.map_err(|error| place.error("Metadata", &error))?;
         Ok(Stock { place, admin, rooms: Mutex::default(), made: AtomicU32::new(0) })
     }
 
     async fn make_rooms(&self, count: usize) -> Result<(), TargetError> {
         let names: Vec<String> = (0..count).map(|_| self.new_name()).collect();
+        // Noted before they are made: what is interrupted in between is deleted all the same.
+        self.rooms().all.extend(names.iter().cloned());
         let topics: Vec<NewTopic<'_>> = names
             .iter()
             .map(|name| {
@@ -98,9 +105,7 @@ impl Stock {
         for made in made.map_err(|error| self.place.error("CreateTopics", &error))? {
             made.map_err(|(_, code)| self.place.error("CreateTopics", &KafkaError::AdminOp(code)))?;
         }
-        let mut rooms = self.rooms();
-        rooms.all.extend(names.iter().cloned());
-        rooms.free.extend(names);
+        self.rooms().free.extend(names);
         Ok(())
     }
 
@@ -181,12 +186,22 @@ impl Adapter for Stock {
             let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
             let groups = readback::groups(&self.place.bootstrap, &self.place.run);
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            let mut groups_gone = Ok(());
             if !groups.is_empty() {
                 let gone = self.admin.delete_groups(&groups, &options).await;
-                gone.map_err(|error| self.place.error("DeleteGroups", &error))?;
+                groups_gone =
+                    gone.map(drop).map_err(|error| self.place.error("DeleteGroups", &error));
             }
             let gone = self.admin.delete_topics(&names, &options).await;
-            gone.map(drop).map_err(|error| self.place.error("DeleteTopics", &error))
+            for gone in gone.map_err(|error| self.place.error("DeleteTopics", &error))? {
+                match gone {
+                    Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                    Err((_, code)) => {
+                        return Err(self.place.error("DeleteTopics", &KafkaError::AdminOp(code)));
+                    }
+                }
+            }
+            groups_gone
         })
     }
 }

@@ -110,6 +110,8 @@ struct State {
     free: VecDeque<Room>,
     /// Names of topics that may exist.
     topics: BTreeSet<String>,
+    /// Names of those that no case uses any more.
+    used: Vec<String>,
     /// Names of groups that may exist, each with whether it may have a member.
     groups: BTreeMap<String, bool>,
     /// How this cluster wants its topics, once known.
@@ -137,6 +139,45 @@ impl Rooms {
         }
     }
 
+    /// Notes that no case uses the room any more.
+    pub(super) fn leave(&self, room: &Room) {
+        self.state().used.push(room.name.to_string());
+    }
+
+    /// Deletes used rooms, many at once: a broker keeps files open for every partition that it has. What cannot be deleted
+    /// now is tried again at the end.
+    async fn delete_used(&self, cluster: &Cluster) {
+        let (topics, groups) = {
+            let mut state = self.state();
+            if state.used.len() < BULK {
+                return;
+            }
+            let topics = std::mem::take(&mut state.used);
+            let of_used = |group: &str| {
+                group
+                    .rsplit_once('-')
+                    .is_some_and(|(room, _)| topics.iter().any(|used| used == room))
+            };
+            let (used, others) = std::mem::take(&mut state.groups)
+                .into_iter()
+                .partition(|(group, _)| of_used(group));
+            state.groups = others;
+            (topics, used)
+        };
+        let again: BTreeMap<String, bool> = groups;
+        if delete_groups(cluster, again.clone()).await.is_err() {
+            self.state().groups.extend(again);
+        }
+        for some in topics.chunks(BULK) {
+            if delete_topics(cluster, some).await.is_ok() {
+                let mut state = self.state();
+                for name in some {
+                    state.topics.remove(name);
+                }
+            }
+        }
+    }
+
     /// Notes that a group may exist from now on, and whether it may have a member.
     pub(super) fn note_group(&self, name: &str, joined: bool) {
         let mut state = self.state();
@@ -149,6 +190,7 @@ impl Rooms {
     }
 
     pub(super) async fn make(&self, cluster: &Cluster, count: usize) -> Result<(), TargetError> {
+        self.delete_used(cluster).await;
         let mut left = count;
         while left > 0 {
             let some = left.min(BULK);
@@ -190,6 +232,7 @@ impl Rooms {
         let (topics, groups) = {
             let mut state = self.state();
             state.free.clear();
+            state.used.clear();
             (std::mem::take(&mut state.topics), std::mem::take(&mut state.groups))
         };
         let groups_gone = delete_groups(cluster, groups).await;

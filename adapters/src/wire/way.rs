@@ -216,6 +216,7 @@ impl Way {
 /// Idle connections go back; also when the case was given up in the middle, for then those under way are not here.
 impl Drop for Way {
     fn drop(&mut self) {
+        self.rooms.leave(&self.room);
         for (_, connection) in std::mem::take(&mut *self.lanes()) {
             if !connection.is_posted() {
                 self.cluster.put_back(connection);

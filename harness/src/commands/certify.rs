@@ -2,7 +2,8 @@
 
 use onceness::folder::Folder;
 use onceness::report::{Report, json, junit, table};
-use onceness::{Exit, Rig, certify as library};
+use onceness::target::Client;
+use onceness::{Exit, Rig, Target, certify as library};
 
 use super::{Refusal, inconclusive, open, options, runtime, usage};
 use crate::cli::CertifyArgs;
@@ -13,6 +14,8 @@ use crate::terminal::{print, tell};
 const CASES_ON_MEMORY: u64 = 400_000;
 /// Some ten seconds of work on Apache Kafka.
 const CASES_ON_BROKERS: u64 = 2_000;
+/// librdkafka waits more than it works.
+const CASES_BY_LIBRDKAFKA: u64 = 100;
 
 pub(crate) fn certify(args: CertifyArgs) -> Result<Exit, Refusal> {
     let target = args.target;
@@ -33,9 +36,20 @@ pub(crate) fn certify(args: CertifyArgs) -> Result<Exit, Refusal> {
     options.cases = args.cases.or(match (options.time, options.deterministic) {
         (Some(_), _) => None,
         (None, true) => Some(CASES_ON_MEMORY),
-        (None, false) => Some(CASES_ON_BROKERS),
+        (None, false) => match target {
+            Target::Kafka { client: Client::Rdkafka | Client::Both, .. } => {
+                Some(CASES_BY_LIBRDKAFKA)
+            }
+            _ => Some(CASES_ON_BROKERS),
+        },
     });
     let folder = Folder::create(&args.output.out).map_err(usage)?;
+    // A run that comes to nothing must not leave the last one's results standing for its own.
+    for name in ["junit.xml", "summary.json"] {
+        if let Err(error) = folder.remove(name) {
+            tell(&error.to_string());
+        }
+    }
     let rig = Rig { folder: Some(folder.clone()), ..Rig::default() };
     tell(&format!("certifying {target}, seed {}", options.seed));
     let mut report = runtime()?.block_on(async {

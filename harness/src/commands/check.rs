@@ -12,15 +12,13 @@ use onceness_reference::history::History;
 use onceness_reference::text::HistoryReader;
 use serde_json::json;
 
-use super::{Refusal, options, usage};
+use super::{Refusal, accepting_nothing, options, usage};
 use crate::cli::CheckArgs;
 use crate::terminal::print;
 
 pub(crate) fn check(args: CheckArgs) -> Result<Exit, Refusal> {
     // Nothing is accepted unless it is named: a file does not say whether its broker is ours.
-    let mut accept_nothing = args.judging;
-    accept_nothing.accept.get_or_insert_with(|| crate::cli::AcceptedIds(Vec::new()));
-    let options = options(&Target::Memory(None), accept_nothing, None);
+    let options = options(&Target::Memory(None), accepting_nothing(args.judging), None);
     if options.claims.chosen.is_empty() {
         return Err(Refusal {
             exit: Exit::NothingSelected,
@@ -29,8 +27,16 @@ pub(crate) fn check(args: CheckArgs) -> Result<Exit, Refusal> {
     }
     let mut exits = Vec::new();
     let mut all = Vec::new();
+    let mut refusal = None;
     for path in &args.histories {
-        let history = read(path)?;
+        let history = match read(path) {
+            Ok(history) => history,
+            // What was judged before is told all the same.
+            Err(error) => {
+                refusal = Some(error);
+                break;
+            }
+        };
         let judgements = judge(&history);
         let judged = Judged { history, judgements };
         exits.push(judged.exit(&options));
@@ -42,6 +48,9 @@ pub(crate) fn check(args: CheckArgs) -> Result<Exit, Refusal> {
     if args.json {
         // Plain data always serializes.
         print(&(serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"));
+    }
+    if let Some(refusal) = refusal {
+        return Err(refusal);
     }
     let worst = [Exit::Violated, Exit::Inconclusive].into_iter().find(|exit| exits.contains(exit));
     Ok(worst.unwrap_or(Exit::Holds))

@@ -9,7 +9,7 @@ use onceness::{Exit, Rig, Target, weakness};
 use onceness_adapters::Adapter;
 use tokio::runtime::Runtime;
 
-use crate::cli::{Command, JudgingArgs, ShrinkingArgs};
+use crate::cli::{AcceptedIds, Command, JudgingArgs, ShrinkingArgs};
 use crate::signals;
 
 mod catalogue;
@@ -69,6 +69,12 @@ async fn open(target: &Target, rig: &Rig) -> Result<Arc<dyn Adapter>, Refusal> {
         }
         () = rig.stop.wait() => Err(inconclusive("interrupted")),
     }
+}
+
+/// Whoever looks at one case wants to see what is wrong with it, known or not: nothing is accepted unless it is named.
+fn accepting_nothing(judging: JudgingArgs) -> JudgingArgs {
+    let accept = judging.accept.unwrap_or_else(|| AcceptedIds(Vec::new()));
+    JudgingArgs { accept: Some(accept), ..judging }
 }
 
 /// The options that all commands share that judge. `certify` changes some of them.

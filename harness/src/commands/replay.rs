@@ -7,7 +7,7 @@ use onceness::report::style::count;
 use onceness::{Exit, Rig, Target};
 
 use super::run::once;
-use super::{Refusal, open, options, runtime, usage};
+use super::{Refusal, accepting_nothing, open, options, runtime, usage};
 use crate::cli::ReplayArgs;
 use crate::terminal::{print, tell};
 
@@ -17,7 +17,7 @@ pub(super) const TIMES_ON_BROKERS: u64 = 100;
 pub(crate) fn replay(args: ReplayArgs) -> Result<Exit, Refusal> {
     let loaded = case::load(&args.case).map_err(usage)?;
     let target = target_of(args.target, loaded.target.as_deref())?;
-    let options = options(&target, args.judging, None);
+    let options = options(&target, accepting_nothing(args.judging), None);
     let times = args.times.unwrap_or(if target.is_deterministic() { 1 } else { TIMES_ON_BROKERS });
     let rig = Rig::default();
     let (last, ran) = runtime()?.block_on(async {

@@ -19,8 +19,9 @@ use crate::terminal::{print, tell};
 pub(crate) fn run(args: RunArgs) -> Result<Exit, Refusal> {
     let plan = case::load(&args.plan).map_err(usage)?.plan;
     if let Some(file) = &args.history {
-        // Said before the plan runs, not after.
-        write(file, "")?;
+        // Said before the plan runs, not after; what is there stays until there is something better.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        opened.map_err(|error| usage(format!("failed to write {}: {error}", file.display())))?;
     }
     let options = options(&args.target, args.judging, None);
     let rig = Rig::default();

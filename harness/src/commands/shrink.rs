@@ -14,7 +14,7 @@ use onceness_reference::plan::Plan;
 
 use super::replay::{TIMES_ON_BROKERS, target_of};
 use super::run::once;
-use super::{Refusal, open, options, runtime, usage};
+use super::{Refusal, accepting_nothing, open, options, runtime, usage};
 use crate::cli::ShrinkArgs;
 use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
@@ -22,7 +22,7 @@ use crate::terminal::{print, tell};
 pub(crate) fn shrink(args: ShrinkArgs) -> Result<Exit, Refusal> {
     let loaded = case::load(&args.case).map_err(usage)?;
     let target = target_of(args.target, loaded.target.as_deref())?;
-    let options = options(&target, args.judging, Some(&args.shrinking));
+    let options = options(&target, accepting_nothing(args.judging), Some(&args.shrinking));
     let folder = Folder::create(&args.output.out).map_err(usage)?;
     let rig = Rig { folder: Some(folder), ..Rig::default() };
     let times = args.times.unwrap_or(if target.is_deterministic() { 1 } else { TIMES_ON_BROKERS });

@@ -1,9 +1,10 @@
 //! What Kafka permits: no property accuses it.
 
+use onceness_reference::code::Code;
 use onceness_reference::history::{Call, Outcome};
 use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 
-use crate::story::{HELD, RC, RU, Story, appended, producer, reader, transactional};
+use crate::story::{HELD, RC, RU, Story, appended, producer, reader, refused, transactional};
 
 fn transaction() -> Story {
     let mut story =
@@ -59,6 +60,25 @@ fn a_batch_that_arrives_between_the_final_reads() {
     story.healed();
     story.read_at(RU, 0, 0, &[]);
     story.read_at(RC, 0, 1, &[(0, 1)]);
+    story.accuses_none();
+}
+
+#[test]
+fn a_late_copy_behind_a_successor_that_opened_while_the_first_was_under_way() {
+    let instance = || producer(transactional(Protocol::Tv2));
+    let mut story = Story::of([instance(), instance()]);
+    story.open(0, 0, None);
+    story.begin(0);
+    let send = story.send(0, 0, &[1]);
+    // The successor's epoch rose after the batch was appended; only its answer was heard of first.
+    story.open(1, 1, None);
+    story.answer(send, Fate::Repeated, appended(0));
+    story.answer(send, Fate::Repeated, refused(Code::INVALID_PRODUCER_EPOCH));
+    story.returns(send, appended(0));
+    story.crash(0);
+    story.healed();
+    story.read_at(RU, 0, 2, &[(0, 1)]);
+    story.read_at(RC, 0, 2, &[]);
     story.accuses_none();
 }
 

@@ -144,7 +144,7 @@ fn damaged_plans_without_meaning() {
         line 12, field rounds[0].steps[1]: c0 has another step in this round
         line 14, field rounds[1].steps[0]: ends a transaction that it did not begin
         line 16, field rounds[2].steps[0]: partition p2 does not exist
-        line 5, field clients: has 0 partitions, not 1 to 3
+        line 4, field partitions: has 0 partitions, not 1 to 3
         line 19, field rounds[3].steps[0]: client c9 does not exist
         line 17, field rounds[2].steps[1]: record r0 appears twice
         line 16, field rounds[2].steps[0]: has 0 batches, not 1 to 5

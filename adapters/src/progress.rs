@@ -39,6 +39,15 @@ pub(crate) struct Taken {
     pub(crate) records: Vec<(Offset, Option<Record>)>,
 }
 
+impl Taken {
+    /// What an application was handed, as the history has it.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = Seen> {
+        let records = self.records.iter();
+        records
+            .map(|(offset, record)| Seen { offset: *offset, tag: record.map(|record| record.tag) })
+    }
+}
+
 impl Progress {
     /// A consumer of these inputs that has read nothing.
     pub(crate) fn at_start(consumer: &Consumer) -> Self {
@@ -79,11 +88,7 @@ impl Progress {
         }
         let partition = input.partition;
         let from = std::mem::replace(&mut input.fetched, taken.next);
-        let seen = taken
-            .records
-            .iter()
-            .map(|(offset, record)| Seen { offset: *offset, tag: record.map(|record| record.tag) });
-        let records = seen.collect();
+        let records = taken.seen().collect();
         let polled =
             taken.records.into_iter().map(|(offset, record)| Polled { partition, offset, record });
         self.queue.extend(polled);

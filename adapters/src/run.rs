@@ -139,10 +139,7 @@ async fn read_all<T: Transport>(
             Err(error) => return Err(error),
         };
         let taken = fetch.taken;
-        records.extend(taken.records.iter().map(|(offset, record)| Seen {
-            offset: *offset,
-            tag: record.map(|record| record.tag),
-        }));
+        records.extend(taken.seen());
         let moved = taken.next > position;
         position = taken.next;
         let stable = fetch.last_stable < 0 || fetch.last_stable >= fetch.high_watermark;

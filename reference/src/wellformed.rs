@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{ClientId, GroupId, Partition, StepId, Tag};
+use crate::ids::{ClientId, GroupId, Partition, Tag};
 use crate::plan::{
     BATCHES_IN_FLIGHT_MAX, Client, Consumer, Delivery, Fate, HELD_ROUNDS_MAX, Op, Plan, PlanFault,
     Protocol, Saving, Step,
@@ -269,9 +269,4 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
 
 fn has_session(client: &Client) -> bool {
     matches!(client.delivery, Some(Delivery::Idempotent | Delivery::Transactional { .. }))
-}
-
-/// The step ids of a plan, for messages.
-pub fn next_step_id(plan: &Plan) -> StepId {
-    StepId(plan.steps().map(|step| step.id.0 + 1).max().unwrap_or(0))
 }

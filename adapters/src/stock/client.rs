@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use onceness_reference::history::{Call, Event, Fetched, Outcome, Record, Reply, Seen, Skip};
+use onceness_reference::history::{Call, Event, Fetched, Outcome, Record, Reply, Skip};
 use onceness_reference::ids::{ClientId, EventId, Offset, Partition, Tag};
 use onceness_reference::plan::{Client, Consumer, Delivery, Isolation, Op, Saving, Step};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -466,14 +466,6 @@ pub(super) fn take(
         }
     }
     Ok(taken)
-}
-
-/// What a consumer was handed, as the history has it.
-pub(super) fn seen(taken: &Taken) -> Vec<Seen> {
-    let records = taken.records.iter();
-    records
-        .map(|(offset, record)| Seen { offset: *offset, tag: record.map(|record| record.tag) })
-        .collect()
 }
 
 pub(super) fn known(at: At) -> Option<Offset> {

@@ -8,8 +8,9 @@ use rdkafka::error::KafkaResult;
 use rdkafka::producer::{FutureProducer, Producer as _};
 use rdkafka::{Offset as At, TopicPartitionList};
 
-use super::client::{blocking, known, reader, seen, take};
+use super::client::{blocking, known, reader, take};
 use super::{PATIENCE, Room, config};
+use crate::progress::Taken;
 use crate::record::Recorder;
 
 /// A fresh instance of every transactional id aborts what its predecessors left open.
@@ -72,7 +73,7 @@ fn read_partition(room: &Room, partition: Partition, isolation: Isolation) -> Ka
         consumer.fetch_watermarks(&room.name, partition.0.into(), PATIENCE)?;
     consumer.assign(&start)?;
     let taken = take(&consumer, room, &[(partition, 0)], usize::MAX)?;
-    let records = taken.iter().flat_map(seen).collect();
+    let records = taken.iter().flat_map(Taken::seen).collect();
     Ok(Event::Read { partition, isolation, high_watermark, last_stable: None, records })
 }
 

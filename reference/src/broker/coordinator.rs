@@ -165,13 +165,7 @@ impl Coordinator {
 
     fn check(&mut self, rules: &Rules, id: TxnId, session: Session) -> Result<&mut Txn, Code> {
         let txn = self.txn(id)?;
-        if txn.session.producer != session.producer {
-            return Err(Code::INVALID_PRODUCER_ID_MAPPING);
-        }
-        let stale = session.epoch < txn.session.epoch;
-        if session.epoch != txn.session.epoch && !(stale && rules.accepts_stale_epochs) {
-            return Err(Code::PRODUCER_FENCED);
-        }
+        txn.check(rules, session)?;
         Ok(txn)
     }
 
@@ -197,6 +191,18 @@ impl Coordinator {
 }
 
 impl Txn {
+    /// Whether the session is the one that may ask.
+    fn check(&self, rules: &Rules, session: Session) -> Result<(), Code> {
+        if session.producer != self.session.producer {
+            return Err(Code::INVALID_PRODUCER_ID_MAPPING);
+        }
+        let stale = session.epoch < self.session.epoch;
+        if session.epoch != self.session.epoch && !(stale && rules.accepts_stale_epochs) {
+            return Err(Code::PRODUCER_FENCED);
+        }
+        Ok(())
+    }
+
     /// TV1: judged by the state alone, so a late EndTxn of one transaction ends the next one (KAFKA-17754).
     fn end_tv1(
         &mut self,
@@ -205,13 +211,7 @@ impl Txn {
         session: Session,
         ending: Ending,
     ) -> Result<Ended, Code> {
-        if session.producer != self.session.producer {
-            return Err(Code::INVALID_PRODUCER_ID_MAPPING);
-        }
-        let stale = session.epoch < self.session.epoch;
-        if session.epoch != self.session.epoch && !(stale && rules.accepts_stale_epochs) {
-            return Err(Code::PRODUCER_FENCED);
-        }
+        self.check(rules, session)?;
         match self.state {
             State::Empty => Err(Code::INVALID_TXN_STATE),
             State::Ongoing => Ok(self.end(rules, id, ending, self.session)),

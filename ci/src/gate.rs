@@ -11,13 +11,18 @@ use anyhow::{Context, bail};
 use crate::broker::{self, Broker};
 use crate::commands::{self, Line};
 use crate::kafka::{self, Pace};
+use crate::leftovers::Leftovers;
 use crate::process::{Interrupted, Output, Process};
 use crate::tools;
 use crate::undertaker::Undertaker;
 
 /// Runs the gate; without a release of Kafka, only what needs none.
-pub(crate) fn run(undertaker: &Undertaker, kafka: Option<&kafka::Version>) -> ExitCode {
-    let mut gate = Gate { undertaker, root: root(), passed: 0 };
+pub(crate) fn run(
+    undertaker: &Undertaker,
+    kafka: Option<&kafka::Version>,
+) -> anyhow::Result<ExitCode> {
+    let leftovers = Leftovers::new(undertaker)?;
+    let mut gate = Gate { undertaker, leftovers, root: root(), passed: 0 };
     let result = gate.all(kafka);
     let (failed, code) = match result.as_ref().map_err(|error| error.downcast_ref::<Interrupted>())
     {
@@ -32,11 +37,12 @@ pub(crate) fn run(undertaker: &Undertaker, kafka: Option<&kafka::Version>) -> Ex
     if kafka.is_none() && failed == 0 {
         println!("gate: the real-Kafka part was SKIPPED (--without-kafka)");
     }
-    code
+    Ok(code)
 }
 
 struct Gate<'a> {
     undertaker: &'a Undertaker,
+    leftovers: Leftovers,
     root: PathBuf,
     passed: usize,
 }
@@ -49,10 +55,12 @@ impl<'a> Gate<'a> {
         for line in commands::PLAIN {
             self.command(line, None)?;
         }
-        match kafka {
-            Some(version) => self.on_kafka(version),
-            None => Ok(()),
+        if let Some(version) = kafka {
+            self.on_kafka(version)?;
         }
+        self.step("nothing left", "no process and no temporary folder of all the above", |gate| {
+            gate.leftovers.check()
+        })
     }
 
     fn on_kafka(&mut self, version: &kafka::Version) -> anyhow::Result<()> {
@@ -130,6 +138,7 @@ impl<'a> Gate<'a> {
             words.split_whitespace().map(|word| self.fill(word, broker).replace("{out}", &out));
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).current_dir(&self.root);
+        self.leftovers.mark(&mut command);
         match broker {
             Some(broker) => command.env(broker::VARIABLE, &broker.address),
             // A broker of the caller's is none of the gate's business.

@@ -12,6 +12,7 @@ mod gate;
 mod kafka;
 mod kfake;
 mod launch;
+mod leftovers;
 mod process;
 mod ready;
 mod tools;
@@ -107,7 +108,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let undertaker = Undertaker::hire(interrupt)?;
     match arguments.task {
-        None => Ok(gate::run(&undertaker, (!arguments.without_kafka).then_some(&arguments.kafka))),
+        None => gate::run(&undertaker, (!arguments.without_kafka).then_some(&arguments.kafka)),
         Some(Task::Kafka { version, long, command }) => {
             let pace = if long { kafka::Pace::Long } else { kafka::Pace::Short };
             tools::check_for_kafka(&version)?;

@@ -9,6 +9,7 @@ mod ask;
 mod client;
 pub mod codes;
 pub mod memory;
+pub mod node;
 mod payload;
 mod progress;
 mod reading;

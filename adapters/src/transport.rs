@@ -45,7 +45,7 @@ pub enum Lane {
 pub struct TargetError {
     /// Where.
     pub address: String,
-    /// What was asked.
+    /// What was asked; empty where the trouble is no request's.
     pub request: String,
     /// What went wrong.
     pub reason: String,
@@ -53,7 +53,10 @@ pub struct TargetError {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}: {}", self.request, self.address, self.reason)
+        match self.request.is_empty() {
+            true => f.write_str(&self.reason),
+            false => write!(f, "{} to {}: {}", self.request, self.address, self.reason),
+        }
     }
 }
 

@@ -37,6 +37,7 @@
 mod brokers;
 pub mod case;
 pub mod certify;
+pub mod config;
 pub mod exit;
 pub mod folder;
 pub mod gauge;

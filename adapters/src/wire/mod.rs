@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use kafka_protocol::messages::ApiVersionsRequest;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
 use onceness_reference::plan::Plan;
@@ -29,6 +30,7 @@ use crate::run::run;
 use crate::stock::read_back;
 use crate::transport::TargetError;
 use cluster::{Cluster, DEADLINE, Kind};
+use connection::Connection;
 use rooms::Rooms;
 use way::Way;
 
@@ -119,6 +121,15 @@ impl Adapter for Kafka {
     fn clean(&self) -> BoxFuture<'_, Result<(), TargetError>> {
         Box::pin(self.rooms.clean(&self.cluster))
     }
+}
+
+/// Whether an API answers there. An open port alone says nothing: it may be opened long before.
+pub(crate) async fn answers(address: &Arc<str>, within: Duration) -> bool {
+    let asked = async {
+        let mut connection = Connection::open(address, within).await?;
+        connection.exchange(0, &ApiVersionsRequest::default()).await
+    };
+    asked.await.is_ok_and(|told| told.code == 0)
 }
 
 #[cfg(test)]

@@ -353,6 +353,8 @@ fn list(items: &[String]) -> String {
 fn tell_fault(fault: Fault, happened: bool) -> String {
     let what = match fault {
         Fault::Restart => "the broker is killed and started again",
+        Fault::Kill => "the broker is killed in the midst of the round, and started again",
+        Fault::Pause => "the broker stops for a while, as by SIGSTOP, and then goes on",
     };
     match happened {
         true => paint(NOTE, what),

@@ -204,6 +204,7 @@ impl Ask {
         (self.waiting, self.unsure) = (None, false);
         let answer = wire.transport.call(self.lane, request).await;
         let outcome = outcome(request, &answer);
+        let mut failed = false;
         match answer {
             Ok(Ok(response)) => self.known = Some(Known::Done(response)),
             Ok(Err(code)) => match class(request, code) {
@@ -212,16 +213,18 @@ impl Ask {
                     self.waiting = Some(code);
                     return;
                 }
-                Class::Indeterminate => (self.doubt, self.unsure) = (true, true),
+                Class::Indeterminate => (self.doubt, self.unsure, failed) = (true, true, true),
                 Class::Refused => self.known = Some(Known::Refused(code, false)),
                 Class::Fenced => self.known = Some(Known::Refused(code, true)),
             },
             Err(_) => {
                 self.doubt = true;
                 self.failures += 1;
+                failed = true;
             }
         }
-        if self.copies > 0 || self.fate != Fate::Delivered {
+        // Of a first copy that may have been carried out all must know, as of any later one.
+        if failed || self.copies > 0 || self.fate != Fate::Delivered {
             self.tell(wire, outcome);
         }
     }

@@ -258,7 +258,7 @@ mod tests {
         check(
             "mem",
             &expect![
-                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT or kafka://HOST:PORT)"
+                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
             ],
         );
         check(
@@ -281,8 +281,18 @@ mod tests {
             "kafka://",
             &expect!["error: '' has no port; an address is HOST:PORT, such as localhost:9092"],
         );
-        check("launch:", &expect![]);
-        check("lunch:kafka", &expect![]);
+        check(
+            "launch:",
+            &expect![
+                "error: 'launch:' has no name; write launch:NAME as in [launch.NAME] of onceness.toml"
+            ],
+        );
+        check(
+            "lunch:kafka",
+            &expect![
+                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+            ],
+        );
         check(
             "kafka://a:1?klient=wire",
             &expect!["error: unknown target option 'klient'; did you mean 'client'?"],
@@ -294,7 +304,7 @@ mod tests {
         check(
             "",
             &expect![
-                "error: unknown target ''; known: memory, kafka (memory, memory:DEFECT or kafka://HOST:PORT)"
+                "error: unknown target ''; known: memory, kafka, launch (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
             ],
         );
     }

@@ -264,7 +264,7 @@ mod tests {
             the target did not answer in 1 case; the last time: Produce to localhost:9092: closed
             failed to write x: disk full
 
-            2,000 cases on Apache Kafka, seed 7, in 10.0 s (200 cases/s)
+            2,000 cases with 1,031 restarts, 1 kill of the broker on Apache Kafka, seed 7, in 10.0 s (200 cases/s)
             inconclusive: untested: fencing for transactional
         "#]]
         .assert_eq(&strip_str(&render(&report)).to_string());

@@ -276,6 +276,7 @@ fn tell_answer(of: EventId, preparation: bool, fate: Fate, outcome: &Outcome) ->
             let held = count(u64::from(rounds), "round");
             format!("{request} arrives late, held for {held}: {answer}")
         }
+        Fate::Delivered if lost => format!("{request} gets no reply that tells"),
         Fate::Delivered => format!("{request} is answered: {answer}"),
     };
     paint(NOTE, text)

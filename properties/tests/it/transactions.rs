@@ -463,7 +463,7 @@ mod resend {
             story
         };
         killed(1).check("resend", Claim::Idempotent, expect!["untested"]);
-        killed(0).check("resend", Claim::Idempotent, expect![]);
+        killed(0).check("resend", Claim::Idempotent, expect!["e0 e2 e3: the batch of c0 with r100 was accepted in p0 at offset 0, but was refused with OUT_OF_ORDER_SEQUENCE_NUMBER (45) when it was resent"]);
     }
 
     #[test]

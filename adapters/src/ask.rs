@@ -74,6 +74,8 @@ pub(crate) struct Ask {
     failures: u32,
     /// The last refusal was one that passes.
     waiting: Option<Code>,
+    /// The last answer left open whether the request was carried out.
+    unsure: bool,
     known: Option<Known>,
 }
 
@@ -90,6 +92,7 @@ impl Ask {
             copies: 0,
             failures: 0,
             waiting: None,
+            unsure: false,
             known: None,
         }
     }
@@ -183,7 +186,7 @@ impl Ask {
                 None if !self.retries || self.failures >= FAILURES_MAX => return Known::Unknown,
                 None => {}
             }
-            if self.waiting.is_some() || self.failures > 0 {
+            if self.waiting.is_some() || self.unsure || self.failures > 0 {
                 waits += 1;
                 if !wire.transport.back_off(waits).await {
                     return match self.waiting {
@@ -198,9 +201,10 @@ impl Ask {
     }
 
     async fn deliver<T: Transport>(&mut self, wire: &Wire<'_, T>, request: &Request) {
-        self.waiting = None;
+        (self.waiting, self.unsure) = (None, false);
         let answer = wire.transport.call(self.lane, request).await;
         let outcome = outcome(request, &answer);
+        let mut failed = false;
         match answer {
             Ok(Ok(response)) => self.known = Some(Known::Done(response)),
             Ok(Err(code)) => match class(request, code) {
@@ -209,16 +213,18 @@ impl Ask {
                     self.waiting = Some(code);
                     return;
                 }
-                Class::Indeterminate => self.doubt = true,
+                Class::Indeterminate => (self.doubt, self.unsure, failed) = (true, true, true),
                 Class::Refused => self.known = Some(Known::Refused(code, false)),
                 Class::Fenced => self.known = Some(Known::Refused(code, true)),
             },
             Err(_) => {
                 self.doubt = true;
                 self.failures += 1;
+                failed = true;
             }
         }
-        if self.copies > 0 || self.fate != Fate::Delivered {
+        // Of a first copy that may have been carried out all must know, as of any later one.
+        if failed || self.copies > 0 || self.fate != Fate::Delivered {
             self.tell(wire, outcome);
         }
     }

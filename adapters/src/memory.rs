@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use onceness_reference::broker::Broker;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
-use onceness_reference::plan::Plan;
+use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::protocol::{Answer, Request};
 use onceness_reference::rules::Rules;
 
@@ -19,6 +19,9 @@ use crate::transport::{Lane, TargetError, Transport};
 
 /// How often a request that is refused for the moment is tried again before a client gives up.
 const PATIENCE: u32 = 64;
+
+/// A kill comes after at most so many turns of its own in a round.
+const KILLED_WITHIN: u32 = 6;
 
 /// The model as a target: every [`Rules`] value is a possible broker.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl Adapter for Memory {
     }
 
     fn features(&self) -> Features {
-        Features::ALL
+        Features::EMBEDDED
     }
 
     fn prepare(&self, _cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {
@@ -67,6 +70,10 @@ struct Way {
 struct State {
     broker: Broker,
     dice: fastrand::Rng,
+    /// A kill is to come in this round.
+    doomed: bool,
+    /// How often the broker was killed.
+    kills: u32,
 }
 
 impl Way {
@@ -74,6 +81,8 @@ impl Way {
         let state = State {
             broker: Broker::new(rules, plan.partitions),
             dice: fastrand::Rng::with_seed(plan.schedule),
+            doomed: false,
+            kills: 0,
         };
         Way { state: Mutex::new(state) }
     }
@@ -94,15 +103,29 @@ impl State {
 }
 
 impl Transport for Way {
+    /// A kill finds a request on its way to the broker, or its answer on the way back; either is lost with the connection.
     async fn call(&self, lane: Lane, request: &Request) -> Result<Answer, TargetError> {
+        let kills = self.state().kills;
         if lane != Lane::Rig {
             Turn::default().await;
         }
-        let mut state = self.state();
-        if state.broker.work() > 0 && state.dice.bool() {
-            state.go_on();
+        let (answer, doomed) = {
+            let mut state = self.state();
+            if state.kills != kills {
+                return Err(broken());
+            }
+            if state.broker.work() > 0 && state.dice.bool() {
+                state.go_on();
+            }
+            (state.broker.handle(request), state.doomed)
+        };
+        if doomed {
+            Turn::default().await;
         }
-        Ok(state.broker.handle(request))
+        if self.state().kills != kills {
+            return Err(broken());
+        }
+        Ok(answer)
     }
 
     fn cut(&self, _lane: Lane) {}
@@ -112,9 +135,27 @@ impl Transport for Way {
         retry < PATIENCE
     }
 
-    async fn restart(&self) -> bool {
+    async fn strike(&self, fault: Fault, struck: &(dyn Fn() + Sync)) -> Result<bool, TargetError> {
+        match fault {
+            Fault::Restart => {}
+            Fault::Kill => {
+                let turns = {
+                    let mut state = self.state();
+                    state.doomed = true;
+                    state.dice.u32(0..=KILLED_WITHIN)
+                };
+                for _ in 0..turns {
+                    Turn::default().await;
+                }
+                let mut state = self.state();
+                state.doomed = false;
+                state.kills += 1;
+            }
+            Fault::Pause => return Ok(false),
+        }
         self.state().broker.restart();
-        true
+        struck();
+        Ok(true)
     }
 
     /// Lets one future after another take a turn, by the dice. Nothing here waits for anything outside, so this never does.
@@ -129,6 +170,14 @@ impl Transport for Way {
                 drop(steps.swap_remove(turn));
             }
         }
+    }
+}
+
+fn broken() -> TargetError {
+    TargetError {
+        address: "the embedded broker".to_owned(),
+        request: String::new(),
+        reason: "the connection broke: the broker was killed".to_owned(),
     }
 }
 

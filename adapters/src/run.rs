@@ -26,11 +26,15 @@ pub(crate) async fn run<T: Transport>(
 ) -> Result<History, TargetError> {
     let recorder = Recorder::default();
     let held = Mutex::new(Vec::new());
+    // A broker that did not come back. The steps that overlap with its end are told all the same.
+    let gone = Mutex::new(Ok(()));
     let mut clients: Vec<TestClient> = plan.clients.iter().cloned().map(TestClient::new).collect();
     let mut lanes = 0;
     for (round, planned) in plan.rounds.iter().enumerate() {
-        for fault in &planned.faults {
-            strike(transport, &recorder, *fault).await;
+        let (meanwhile, before): (Vec<Fault>, Vec<Fault>) =
+            planned.faults.iter().partition(|fault| fault.overlaps());
+        for fault in before {
+            strike(transport, &recorder, fault).await?;
         }
         let wire = Wire { transport, recorder: &recorder, held: &held, round };
         let mut overlapping: Vec<BoxFuture<'_, ()>> = Vec::new();
@@ -45,7 +49,16 @@ pub(crate) async fn run<T: Transport>(
                 overlapping.push(Box::pin(async move { client.perform(wire, step).await }));
             }
         }
+        for fault in meanwhile {
+            let (gone, recorder) = (&gone, &recorder);
+            overlapping.push(Box::pin(async move {
+                if let Err(error) = strike(transport, recorder, fault).await {
+                    *gone.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
+                }
+            }));
+        }
         transport.overlap(overlapping).await;
+        gone.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
     }
     let epilogue = Wire { transport, recorder: &recorder, held: &held, round: plan.rounds.len() };
     for late in take_due(&held, usize::MAX) {
@@ -75,11 +88,18 @@ pub(crate) async fn run<T: Transport>(
     })
 }
 
-async fn strike<T: Transport>(transport: &T, recorder: &Recorder, fault: Fault) {
-    let happened = match fault {
-        Fault::Restart => transport.restart().await,
+async fn strike<T: Transport>(
+    transport: &T,
+    recorder: &Recorder,
+    fault: Fault,
+) -> Result<(), TargetError> {
+    let record = |happened| {
+        recorder.record(Event::Fault { fault, happened });
     };
-    recorder.record(Event::Fault { fault, happened });
+    if !transport.strike(fault, &|| record(true)).await? {
+        record(false);
+    }
+    Ok(())
 }
 
 fn take_due(held: &Mutex<Vec<Held>>, round: usize) -> Vec<Held> {

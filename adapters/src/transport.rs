@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 use onceness_reference::ids::ClientId;
+use onceness_reference::plan::Fault;
 use onceness_reference::protocol::{Answer, Request};
 
 /// The way to a broker, for one case: its partitions, groups and transactional ids are the case's own.
@@ -22,10 +23,18 @@ pub trait Transport: Sync {
     /// one request is spent.
     fn back_off(&self, retry: u32) -> impl Future<Output = bool> + Send;
 
-    /// Kills the broker and starts it again on the same data. False if this target cannot.
-    fn restart(&self) -> impl Future<Output = bool> + Send;
+    /// Lets a fault befall the broker, tells `struck` at that moment, and returns when it is over: the broker answers again.
+    /// False if this target cannot do that; then nothing happened.
+    ///
+    /// # Errors
+    /// When the broker does not come back.
+    fn strike(
+        &self,
+        fault: Fault,
+        struck: &(dyn Fn() + Sync),
+    ) -> impl Future<Output = Result<bool, TargetError>> + Send;
 
-    /// Runs the steps of a round so that they overlap.
+    /// Runs the steps of a round, and what befalls the broker meanwhile, so that they overlap.
     fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) -> impl Future<Output = ()> + Send;
 }
 

@@ -13,7 +13,8 @@ use onceness_reference::rules::Rules;
 const CASES: u64 = 1_000;
 
 fn cases(criterion: &mut Criterion) {
-    let plans: Vec<Plan> = (0..CASES).map(|seed| generate::plan(seed, Features::ALL).1).collect();
+    let plans: Vec<Plan> =
+        (0..CASES).map(|seed| generate::plan(seed, Features::EMBEDDED).1).collect();
     let steps: usize = plans.iter().map(|plan| plan.steps().count()).sum();
     println!("{CASES} cases of {:.1} steps on average", steps as f64 / CASES as f64);
     let memory = Memory::new(Rules::default(), "memory".to_owned());
@@ -21,7 +22,7 @@ fn cases(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(CASES));
     group.bench_function("draw", |bencher| {
         bencher.iter(|| {
-            (0..CASES).map(|seed| generate::plan(seed, Features::ALL).1.size()).sum::<usize>()
+            (0..CASES).map(|seed| generate::plan(seed, Features::EMBEDDED).1.size()).sum::<usize>()
         });
     });
     group.bench_function("run", |bencher| {

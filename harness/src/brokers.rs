@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onceness_adapters::node::Node;
 use onceness_adapters::stock::Stock;
 use onceness_adapters::wire::Kafka;
 use onceness_adapters::{Adapter, TargetError};
@@ -17,5 +18,17 @@ pub(crate) async fn open(
         Client::Wire => Ok(Arc::new(Kafka::connect(addresses).await?)),
         Client::Both => Ok(Arc::new(Kafka::connect(addresses).await?.reading_back())),
         Client::Rdkafka => Ok(Arc::new(Stock::connect(addresses).await?)),
+    }
+}
+
+/// The same for a broker that we started, and may hurt.
+pub(crate) async fn on(
+    node: Arc<dyn Node>,
+    client: Client,
+) -> Result<Arc<dyn Adapter>, TargetError> {
+    match client {
+        Client::Wire => Ok(Arc::new(Kafka::on(node).await?)),
+        Client::Both => Ok(Arc::new(Kafka::on(node).await?.reading_back())),
+        Client::Rdkafka => Ok(Arc::new(Stock::on(node).await?)),
     }
 }

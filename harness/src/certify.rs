@@ -96,6 +96,9 @@ pub fn keep(
     let saved = path.and_then(|path| {
         let otherwise = failure.replay.clone();
         failure.replay = format!("onceness replay {}", quoted(&path.to_string_lossy()));
+        if let (Some(config), true) = (&rig.config.path, rig.config.named) {
+            failure.replay += &format!(" --config {}", quoted(&config.to_string_lossy()));
+        }
         match case::save(&path, failure, &options.target) {
             Ok(()) => Ok(path),
             Err(error) => {

@@ -13,9 +13,12 @@ const TARGETS: &str = "\
 Targets:
   memory              the embedded broker, the model of a correct one
   memory:DEFECT       the embedded broker with a seeded defect (see `onceness defects`)
-  kafka://HOST:PORT   anything that speaks Kafka; several addresses by commas;
-                      ?client=rdkafka drives it by librdkafka instead of request by request,
-                      ?client=both also reads everything back by librdkafka";
+  kafka://HOST:PORT   anything that speaks Kafka; several addresses by commas
+  launch:NAME         a broker that is started by [launch.NAME] of onceness.toml, and killed,
+                      started again and paused on the way
+
+  Behind kafka: and launch: targets, ?client=rdkafka drives them by librdkafka instead of
+  request by request, ?client=both also reads everything back by librdkafka";
 
 const EXITS: &str = "\
 Exit codes:
@@ -30,6 +33,7 @@ Examples:
   onceness certify                                  the embedded broker, for a start
   onceness certify memory:no-dedup                  how a failure looks
   onceness certify kafka://localhost:9092           your own broker
+  onceness certify launch:kafka                     one that is killed and paused, too
   onceness replay onceness-report/cases/1-no-loss   a failure once more
 ";
 
@@ -50,6 +54,15 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) color: Color,
+    /// What describes brokers that are to be started [default: onceness.toml, if it is there]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ONCENESS_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -90,7 +103,8 @@ pub(crate) struct CertifyArgs {
     /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
     #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
     pub(crate) seed: Option<u64>,
-    /// How many cases to run [default: 400000 on memory, 2000 on brokers; without a limit if --time is given]
+    /// How many cases to run [default: 400000 on memory, 2000 on brokers, 100 on brokers that are hurt; without a limit if
+    /// --time is given]
     #[arg(long, env = "ONCENESS_CASES", hide_env_values = true)]
     pub(crate) cases: Option<u64>,
     /// How long to run cases, such as 30s or 5m; shrinking comes after
@@ -229,7 +243,7 @@ pub(crate) struct JudgingArgs {
 /// How failures are made smaller.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkingArgs {
-    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 8 by librdkafka]
+    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 16 on brokers that are hurt, 8 by librdkafka]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), env = "ONCENESS_JOBS", hide_env_values = true)]
     pub(crate) jobs: Option<u16>,
     /// A smaller plan counts if it fails in K of N runs
@@ -241,15 +255,9 @@ pub(crate) struct ShrinkingArgs {
         hide_env_values = true
     )]
     pub(crate) confirm: Confirm,
-    /// How long to shrink each failure at most
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "30s",
-        env = "ONCENESS_SHRINK_TIME",
-        hide_env_values = true
-    )]
-    pub(crate) shrink_time: humantime::Duration,
+    /// How long to shrink each failure at most [default: 30s; 3m on brokers that are hurt]
+    #[arg(long, value_name = "TIME", env = "ONCENESS_SHRINK_TIME", hide_env_values = true)]
+    pub(crate) shrink_time: Option<humantime::Duration>,
     /// How many smaller plans to try for each failure at most; 0 to keep failures as they are
     #[arg(
         long,

@@ -23,6 +23,8 @@ pub const FILE: &str = "onceness.toml";
 pub struct Config {
     /// Where it came from; none: there was none.
     pub path: Option<PathBuf>,
+    /// Whether it was named, and so has to be named again.
+    pub named: bool,
     sections: Sections,
 }
 
@@ -104,7 +106,7 @@ impl Config {
     /// When it cannot be read, or says something that is not understood.
     pub fn find(named: Option<&Path>) -> Result<Config, ConfigError> {
         match named {
-            Some(path) => Config::read(path),
+            Some(path) => Ok(Config { named: true, ..Config::read(path)? }),
             None if Path::new(FILE).exists() => Config::read(Path::new(FILE)),
             None => Ok(Config::default()),
         }
@@ -118,7 +120,7 @@ impl Config {
             ..fault(reason(error.message()))
         })?;
         let path = std::path::absolute(path).map_err(|error| fault(error.to_string()))?;
-        let config = Config { path: Some(path), sections };
+        let config = Config { path: Some(path), named: false, sections };
         for (name, section) in &config.sections.launch {
             section.check().map_err(|reason| fault(format!("[launch.{name}]: {reason}")))?;
         }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/junit.xml, DIR/summary.json     of the last run
+//! DIR/target.log                      what a broker that we started says of itself, in the last run
 //! DIR/cases/<n>-<property>/           one failure: plan.json, original.json, history.jsonl, report.txt, case.json
 //! DIR/running/<worker>.json           the plan that a worker is running right now (real brokers only)
 //! ```
@@ -42,6 +43,11 @@ impl Folder {
         fs::write(&probe, "can this be written?\n").map_err(fault)?;
         fs::remove_file(&probe).map_err(fault)?;
         Ok(Folder { path: path.to_owned() })
+    }
+
+    /// Where a broker that we start logs to.
+    pub fn target_log(&self) -> PathBuf {
+        self.path.join("target.log")
     }
 
     /// Where it is.

@@ -8,7 +8,8 @@
 //! use onceness::{Exit, Rig, Target, certify};
 //!
 //! # async fn test() {
-//! let adapter = Target::Memory(None).open().await.expect("the embedded broker is always there");
+//! let rig = Rig::default();
+//! let adapter = Target::Memory(None).open(&rig).await.expect("the embedded broker is always there");
 //! let options = Options {
 //!     target: "memory".to_owned(),
 //!     deterministic: true,
@@ -26,13 +27,13 @@
 //!         final_runs: 1,
 //!     },
 //! };
-//! let report = certify(adapter, &options, &Rig::default()).await;
+//! let report = certify(adapter, &options, &rig).await;
 //! assert_eq!(report.exit(), Exit::Holds, "{}", onceness::report::table::render(&report));
 //! # }
 //! ```
 //!
 //! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
-//! [`tally`] (counts), [`mod@certify`] (all of it), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
+//! [`tally`] (counts), [`mod@certify`] (all of it), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
 
 mod brokers;
 pub mod case;

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
         terminal::tell(&format!("internal error, please report it: {panic}"));
     }));
-    let done = panic::catch_unwind(|| commands::run(cli.command));
+    let done = panic::catch_unwind(|| commands::run(cli.command, cli.config.as_deref()));
     match done {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(refusal)) => {

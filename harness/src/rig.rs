@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::folder::Folder;
 use crate::gauge::Gauge;
 use crate::stop::Stop;
@@ -15,4 +16,6 @@ pub struct Rig {
     pub gauge: Arc<Gauge>,
     /// Where it writes; none: nowhere.
     pub folder: Option<Folder>,
+    /// What `onceness.toml` says.
+    pub config: Config,
 }

@@ -15,8 +15,8 @@ use onceness_adapters::{Adapter, TargetError};
 use onceness_properties::{Claim, Judgement, Violation};
 use onceness_reference::features::Features;
 use onceness_reference::generate;
-use onceness_reference::history::History;
-use onceness_reference::plan::Plan;
+use onceness_reference::history::{Event, History};
+use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::profile::Profile;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ pub struct Searched {
     pub cases: u64,
     /// How many cases failed.
     pub failing: u64,
+    /// How often the broker was really struck, by fault.
+    pub faults: BTreeMap<Fault, u64>,
     /// The failures, by kind.
     pub found: BTreeMap<Kind, Found>,
     /// The accepted weaknesses that were met, and in how many cases.
@@ -254,6 +256,7 @@ impl Searched {
             Trial::Judged(history, judgements) => {
                 shared.errors_in_row.store(0, Ordering::SeqCst);
                 self.cases += 1;
+                self.count_faults(&plan, &history);
                 let failed = self.tally.add(&judgements, &shared.options);
                 shared.gauge.judged(failed);
                 self.failing += u64::from(failed);
@@ -295,6 +298,17 @@ impl Searched {
         }
     }
 
+    fn count_faults(&mut self, plan: &Plan, history: &History) {
+        if plan.faults().next().is_none() {
+            return;
+        }
+        for event in &history.events {
+            if let Event::Fault { fault, happened: true } = event {
+                *self.faults.entry(*fault).or_default() += 1;
+            }
+        }
+    }
+
     fn merge(&mut self, other: Searched) {
         self.tally.merge(&other.tally);
         self.cases += other.cases;
@@ -302,6 +316,9 @@ impl Searched {
         self.silent += other.silent;
         self.last_error = self.last_error.take().or(other.last_error);
         self.broke.extend(other.broke);
+        for (fault, times) in other.faults {
+            *self.faults.entry(fault).or_default() += times;
+        }
         for (weakness, cases) in other.accepted {
             *self.accepted.entry(weakness).or_default() += cases;
         }

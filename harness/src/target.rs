@@ -5,11 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use onceness_adapters::memory::Memory;
+use onceness_adapters::node::Process;
 use onceness_adapters::{Adapter, TargetError};
 use onceness_reference::defects::{self, DEFECTS, Defect};
 use onceness_reference::rules::Rules;
 
+use crate::folder::Folder;
 use crate::nearest::unknown;
+use crate::rig::Rig;
 
 /// A system under test, as it is typed.
 #[derive(Clone, Debug)]
@@ -20,6 +23,13 @@ pub enum Target {
     Kafka {
         /// Bootstrap addresses, `HOST:PORT` each.
         addresses: Vec<String>,
+        /// Who drives it.
+        client: Client,
+    },
+    /// A broker that we start, by a command of `onceness.toml`, and may hurt.
+    Launch {
+        /// What it is called there.
+        name: String,
         /// Who drives it.
         client: Client,
     },
@@ -37,6 +47,23 @@ pub enum Client {
     Both,
 }
 
+/// Why a target cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It is not described, or not well.
+    #[error("{0}")]
+    Unknown(String),
+    /// It does not answer.
+    #[error(transparent)]
+    NoAnswer(TargetError),
+}
+
+impl From<TargetError> for OpenError {
+    fn from(error: TargetError) -> Self {
+        OpenError::NoAnswer(error)
+    }
+}
+
 /// Why something is not a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -48,17 +75,39 @@ impl Target {
         matches!(self, Target::Memory(_))
     }
 
-    /// Reaches the target.
+    /// Who drives it, if it speaks Kafka.
+    pub fn client(&self) -> Option<Client> {
+        match self {
+            Target::Memory(_) => None,
+            Target::Kafka { client, .. } | Target::Launch { client, .. } => Some(*client),
+        }
+    }
+
+    /// Whether faults of the broker are part of what is tested, and take seconds each.
+    pub fn is_hurt(&self) -> bool {
+        matches!(self, Target::Launch { .. })
+    }
+
+    /// Reaches the target, or starts it.
     ///
     /// # Errors
-    /// When nothing that speaks Kafka answers there.
-    pub async fn open(&self) -> Result<Arc<dyn Adapter>, TargetError> {
+    /// When it is not described in the configuration, or nothing that speaks Kafka answers there.
+    pub async fn open(&self, rig: &Rig) -> Result<Arc<dyn Adapter>, OpenError> {
         match self {
             Target::Memory(defect) => {
                 let rules = defect.map_or_else(Rules::default, |defect| (defect.rules)());
                 Ok(Arc::new(Memory::new(rules, self.to_string())))
             }
-            Target::Kafka { addresses, client } => crate::brokers::open(addresses, *client).await,
+            Target::Kafka { addresses, client } => {
+                Ok(crate::brokers::open(addresses, *client).await?)
+            }
+            Target::Launch { name, client } => {
+                let launch = rig.config.launch(name).map_err(OpenError::Unknown)?;
+                let log = rig.folder.as_ref().map(Folder::target_log);
+                let node = Process::launch(launch, log.as_deref()).await;
+                let node = Arc::new(node.map_err(TargetError::from)?);
+                Ok(crate::brokers::on(node, *client).await?)
+            }
         }
     }
 }
@@ -81,13 +130,17 @@ impl FromStr for Target {
         if let Some(rest) = text.strip_prefix("kafka://") {
             return kafka(rest);
         }
+        if let Some(rest) = text.strip_prefix("launch:") {
+            return launch(rest);
+        }
         if addresses(text).is_ok() {
             let reason = format!("'{text}' lacks a scheme; write kafka://{text}");
             return Err(TargetSyntax(reason));
         }
         let scheme = text.split(':').next().unwrap_or(text);
-        let reason = unknown("target", scheme, ["memory", "kafka"]);
-        Err(TargetSyntax(format!("{reason} (memory, memory:DEFECT or kafka://HOST:PORT)")))
+        let reason = unknown("target", scheme, ["memory", "kafka", "launch"]);
+        let forms = "memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME";
+        Err(TargetSyntax(format!("{reason} ({forms})")))
     }
 }
 
@@ -97,13 +150,20 @@ impl fmt::Display for Target {
             Target::Memory(None) => write!(f, "memory"),
             Target::Memory(Some(defect)) => write!(f, "memory:{}", defect.name),
             Target::Kafka { addresses, client } => {
-                write!(f, "kafka://{}", addresses.join(","))?;
-                match client {
-                    Client::Wire => Ok(()),
-                    Client::Rdkafka => write!(f, "?client=rdkafka"),
-                    Client::Both => write!(f, "?client=both"),
-                }
+                write!(f, "kafka://{}{}", addresses.join(","), client.query())
             }
+            Target::Launch { name, client } => write!(f, "launch:{name}{}", client.query()),
+        }
+    }
+}
+
+impl Client {
+    /// As it is typed behind a target.
+    fn query(self) -> &'static str {
+        match self {
+            Client::Wire => "",
+            Client::Rdkafka => "?client=rdkafka",
+            Client::Both => "?client=both",
         }
     }
 }
@@ -111,6 +171,20 @@ impl fmt::Display for Target {
 fn kafka(rest: &str) -> Result<Target, TargetSyntax> {
     let (hosts, query) = rest.split_once('?').unwrap_or((rest, ""));
     let addresses = addresses(hosts.trim_end_matches('/'))?;
+    Ok(Target::Kafka { addresses, client: client(query)? })
+}
+
+fn launch(rest: &str) -> Result<Target, TargetSyntax> {
+    let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if name.is_empty() {
+        let reason =
+            "'launch:' has no name; write launch:NAME as in [launch.NAME] of onceness.toml";
+        return Err(TargetSyntax(reason.to_owned()));
+    }
+    Ok(Target::Launch { name: name.to_owned(), client: client(query)? })
+}
+
+fn client(query: &str) -> Result<Client, TargetSyntax> {
     let mut client = Client::default();
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -127,7 +201,7 @@ fn kafka(rest: &str) -> Result<Target, TargetSyntax> {
             }
         };
     }
-    Ok(Target::Kafka { addresses, client })
+    Ok(client)
 }
 
 fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
@@ -169,6 +243,8 @@ mod tests {
         check("memory:no-dedup", &expect!["memory:no-dedup"]);
         check("kafka://localhost:9092", &expect!["kafka://localhost:9092"]);
         check("kafka://a:1,b:2/?client=wire", &expect!["kafka://a:1,b:2"]);
+        check("launch:kafka", &expect!["launch:kafka"]);
+        check("launch:kafka?client=both", &expect!["launch:kafka?client=both"]);
         check("kafka://a:1?client=both", &expect!["kafka://a:1?client=both"]);
         check("kafka://[::1]:9092?client=rdkafka", &expect!["kafka://[::1]:9092?client=rdkafka"]);
     }
@@ -182,7 +258,7 @@ mod tests {
         check(
             "mem",
             &expect![
-                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT or kafka://HOST:PORT)"
+                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
             ],
         );
         check(
@@ -206,6 +282,18 @@ mod tests {
             &expect!["error: '' has no port; an address is HOST:PORT, such as localhost:9092"],
         );
         check(
+            "launch:",
+            &expect![
+                "error: 'launch:' has no name; write launch:NAME as in [launch.NAME] of onceness.toml"
+            ],
+        );
+        check(
+            "lunch:kafka",
+            &expect![
+                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+            ],
+        );
+        check(
             "kafka://a:1?klient=wire",
             &expect!["error: unknown target option 'klient'; did you mean 'client'?"],
         );
@@ -216,7 +304,7 @@ mod tests {
         check(
             "",
             &expect![
-                "error: unknown target ''; known: memory, kafka (memory, memory:DEFECT or kafka://HOST:PORT)"
+                "error: unknown target ''; known: memory, kafka, launch (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
             ],
         );
     }

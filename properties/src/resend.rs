@@ -93,7 +93,9 @@ fn check_send(facts: &Facts<'_>, send: &Sent, told: &[At], findings: &mut Findin
     let accepted = told[first];
     for again in &told[first + 1..] {
         let since = sent_since(facts, send, *again);
-        let restarted = facts.restarts.iter().any(|at| (accepted..*again).contains(at));
+        // A kill may be told before an answer that was under way then.
+        let restarted = facts.restarts.iter().any(|at| (accepted..*again).contains(at))
+            || facts.kills.iter().any(|at| (send.asked.at..*again).contains(at));
         let remembered = since < REMEMBERED && (!restarted || since == 0);
         // A request takes effect at any time between its call and its answer, so an epoch that rose while it was under way
         // may have risen after it.

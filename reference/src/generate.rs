@@ -103,6 +103,7 @@ struct Script<'a> {
     sent: Vec<u32>,
     steps: u32,
     tags: u32,
+    faults: usize,
 }
 
 /// Where a client stands in the script of its role.
@@ -144,6 +145,7 @@ impl Script<'_> {
             sent: vec![0; usize::from(profile.partitions)],
             steps: 0,
             tags: 0,
+            faults: 0,
         };
         while script.steps < u32::from(profile.steps) {
             let round = script.round();
@@ -154,9 +156,7 @@ impl Script<'_> {
 
     fn round(&mut self) -> Round {
         let mut round = Round::default();
-        if self.chance(self.profile.restart) {
-            round.faults.push(Fault::Restart);
-        }
+        round.faults = self.faults();
         let mut turn: Vec<usize> = (0..self.profile.clients.len()).collect();
         self.dice.shuffle(&mut turn);
         for place in turn {
@@ -169,6 +169,25 @@ impl Script<'_> {
             }
         }
         round
+    }
+
+    /// Mostly none. Of those that overlap the round at most one.
+    fn faults(&mut self) -> Vec<Fault> {
+        let profile = self.profile;
+        let mut faults = Vec::new();
+        let chances = [
+            (profile.restart, Fault::Restart),
+            (profile.kill, Fault::Kill),
+            (profile.pause, Fault::Pause),
+        ];
+        for (chance, fault) in chances {
+            let free = !fault.overlaps() || !faults.iter().any(|other: &Fault| other.overlaps());
+            if self.chance(chance) && free && self.faults < usize::from(profile.faults_max) {
+                self.faults += 1;
+                faults.push(fault);
+            }
+        }
+        faults
     }
 
     fn step(&mut self, client: &Client) -> Option<Step> {

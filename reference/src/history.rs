@@ -85,7 +85,7 @@ pub enum Event {
         /// Who.
         client: ClientId,
     },
-    /// A fault of the broker.
+    /// A fault of the broker, at the moment at which it strikes. When it is over, is not told.
     Fault {
         /// Which.
         fault: Fault,

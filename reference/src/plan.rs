@@ -126,7 +126,8 @@ pub enum Saving {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// What befalls the broker before the steps begin, while nothing but held requests is on its way.
+    /// What befalls the broker: before the steps begin, while nothing but held requests is on its way, or while they are
+    /// under way. At most one of the latter kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
     /// At most one step of each client.
@@ -134,11 +135,37 @@ pub struct Round {
 }
 
 /// What befalls the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Killed (as by `kill -9`) and started again on the same data.
+    /// Killed (as by `kill -9`) before the steps of the round begin, and started again on the same data.
     Restart,
+    /// Killed while the steps of the round are under way, and started again on the same data.
+    Kill,
+    /// Stopped as the steps of the round begin, and let go on after a while, which is longer than clients wait for an answer:
+    /// their requests time out, and may arrive after all.
+    Pause,
+}
+
+impl Fault {
+    /// Whether it strikes while the steps of the round are under way.
+    pub fn overlaps(self) -> bool {
+        match self {
+            Fault::Restart => false,
+            Fault::Kill | Fault::Pause => true,
+        }
+    }
+
+    /// What it is called, as in plans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Restart => "restart",
+            Fault::Kill => "kill",
+            Fault::Pause => "pause",
+        }
+    }
 }
 
 /// One operation of one client, and what befalls its requests.
@@ -271,10 +298,14 @@ impl Plan {
             .collect()
     }
 
+    /// All faults of the broker, in order.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> {
+        self.rounds.iter().flat_map(|round| &round.faults).copied()
+    }
+
     /// What size means when plans shrink: steps, faults and fates.
     pub fn size(&self) -> usize {
-        let faults: usize = self.rounds.iter().map(|round| round.faults.len()).sum();
-        faults + self.steps().count()
+        self.faults().count() + self.steps().count()
     }
 }
 
@@ -301,15 +332,18 @@ impl Client {
 pub struct PlanFault {
     /// The step, where one is to blame.
     pub step: Option<StepId>,
+    /// The round by its place, where one is to blame and none of its steps.
+    pub round: Option<usize>,
     /// What is wrong with it.
     pub reason: String,
 }
 
 impl fmt::Display for PlanFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.step {
-            Some(step) => write!(f, "step {step}: {}", self.reason),
-            None => write!(f, "{}", self.reason),
+        match (self.step, self.round) {
+            (Some(step), _) => write!(f, "step {step}: {}", self.reason),
+            (None, Some(round)) => write!(f, "round {round}: {}", self.reason),
+            (None, None) => write!(f, "{}", self.reason),
         }
     }
 }

@@ -39,6 +39,12 @@ pub struct Profile {
     pub crash: u8,
     /// The chance that the broker restarts before a round.
     pub restart: u8,
+    /// The chance that the broker is killed in a round.
+    pub kill: u8,
+    /// The chance that the broker is paused in a round.
+    pub pause: u8,
+    /// How many faults of the broker there are at most.
+    pub faults_max: u8,
     /// The chance that a transaction is aborted.
     pub abort: u8,
     /// How many batches a producer has in flight at most.
@@ -72,6 +78,13 @@ impl Profile {
             crash_at_request: sometimes(&mut dice, fates, 50, 20),
             crash: sometimes(&mut dice, true, 50, 12),
             restart: sometimes(&mut dice, features.restart, 65, 40),
+            kill: sometimes(&mut dice, features.kill, 40, 30),
+            pause: sometimes(&mut dice, features.pause, 40, 30),
+            faults_max: match features.dear {
+                // Half of the plans get none: those run many at once, and are as many as the others cost.
+                true => *pick(&mut dice, &[0, 0, 1, 2]),
+                false => u8::MAX,
+            },
             abort: *pick(&mut dice, &[10, 30, 60]),
             batches_max: *pick(&mut dice, &[1, 1, 3, 5]),
             records_max: *pick(&mut dice, &[1, 2, 4]),

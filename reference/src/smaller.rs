@@ -4,7 +4,7 @@
 //! ([`crate::generate`]), and the harness's parallel shrinker.
 
 use crate::ids::{Key, Partition, StepId};
-use crate::plan::{Client, Delivery, Fate, Op, Plan, Round};
+use crate::plan::{Client, Delivery, Fate, Fault, Op, Plan, Round};
 
 /// What shrinking makes smaller, most important first: steps and faults, then what befalls them, then who takes part, how
 /// much overlaps, how long it takes, and how much is sent.
@@ -14,10 +14,11 @@ pub fn measure(plan: &Plan) -> [u64; 7] {
             + u64::from(!step.preparation.is_delivered())
             + u64::from(step.crash)
     });
+    let overlapping = plan.faults().filter(|fault| fault.overlaps()).count() as u64;
     let overlaps = (plan.rounds.iter()).map(|round| round.steps.len().saturating_sub(1) as u64);
     [
         plan.size() as u64,
-        fates.sum(),
+        fates.sum::<u64>() + overlapping,
         plan.clients.len() as u64,
         overlaps.sum(),
         plan.rounds.len() as u64,
@@ -60,6 +61,15 @@ enum Cut {
     },
     Client(usize),
     Faults(usize),
+    Fault {
+        round: usize,
+        place: usize,
+    },
+    /// A restart between rounds in place of one in the middle of a round.
+    Restart {
+        round: usize,
+        place: usize,
+    },
     /// A whole life or a whole transaction of one client.
     Span {
         from: StepId,
@@ -117,6 +127,14 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
         (0..plan.clients.len()).filter(|c| is_mere_transactor(&plan.clients[*c])).map(Cut::Plain),
     );
     cuts.extend((0..rounds).filter(|r| !plan.rounds[*r].faults.is_empty()).map(Cut::Faults));
+    for round in 0..rounds {
+        let faults = &plan.rounds[round].faults;
+        if faults.len() > 1 {
+            cuts.extend((0..faults.len()).map(|place| Cut::Fault { round, place }));
+        }
+        let kills = (0..faults.len()).filter(|place| faults[*place] == Fault::Kill);
+        cuts.extend(kills.map(|place| Cut::Restart { round, place }));
+    }
     cuts.extend(spans(plan));
     let ids: Vec<StepId> = plan.steps().map(|step| step.id).collect();
     cuts.extend(ids.iter().rev().map(|id| Cut::Step(*id)));
@@ -199,6 +217,10 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
         }
         Cut::Plain(place) => plan.clients[place].delivery = Some(Delivery::AtLeastOnce),
         Cut::Faults(round) => plan.rounds[round].faults.clear(),
+        Cut::Fault { round, place } => {
+            plan.rounds[round].faults.remove(place);
+        }
+        Cut::Restart { round, place } => plan.rounds[round].faults[place] = Fault::Restart,
         Cut::Span { from, to } => cut_span(&mut plan, from, to)?,
         Cut::Step(id) => retain(&mut plan, |step| step != id),
         Cut::Pair(one, other) => retain(&mut plan, |step| step != one && step != other),

@@ -58,6 +58,11 @@ pub fn plan_from_json(text: &str) -> Result<Plan, TextError> {
 
 /// Where in the text a plan is at fault: the step that is to blame, or the clients.
 fn place(text: &str, plan: &Plan, fault: PlanFault) -> TextError {
+    if let (None, Some(round)) = (fault.step, fault.round) {
+        let field = format!("rounds[{round}].faults");
+        let line = line_of(text, "\"rounds\"");
+        return TextError { line, field, reason: fault.reason };
+    }
     let Some(step) = fault.step else {
         let field =
             if (1..=PARTITIONS_MAX).contains(&plan.partitions) { "clients" } else { "partitions" };

@@ -25,10 +25,14 @@ impl Plan {
         self.check_tags()?;
         let mut lives = Lives::default();
         let mut steps = BTreeSet::new();
-        for round in &self.rounds {
+        for (place, round) in self.rounds.iter().enumerate() {
+            if round.faults.iter().filter(|fault| fault.overlaps()).count() > 1 {
+                let reason = "has more than one fault that overlaps its steps".to_owned();
+                return Err(PlanFault { step: None, round: Some(place), reason });
+            }
             let mut busy = BTreeSet::new();
             for step in &round.steps {
-                let fault = |reason: String| PlanFault { step: Some(step.id), reason };
+                let fault = |reason: String| PlanFault { step: Some(step.id), round: None, reason };
                 if !steps.insert(step.id) {
                     return Err(fault("appears twice".to_owned()));
                 }
@@ -41,13 +45,19 @@ impl Plan {
         Ok(())
     }
 
-    /// The plan without the steps that no longer mean anything, the clients that do nothing, and empty rounds at the end.
+    /// The plan without the steps that no longer mean anything, the faults that one round cannot have together, the clients
+    /// that do nothing, and empty rounds at the end.
     #[must_use]
     pub fn repaired(mut self) -> Plan {
         let mut lives = Lives::default();
         let mut rounds = std::mem::take(&mut self.rounds);
         for round in &mut rounds {
             round.steps.retain(|step| lives.take(&self, step).is_ok());
+            let mut overlapping = round.faults.iter().filter(|fault| fault.overlaps());
+            if let (Some(first), Some(_)) = (overlapping.next().copied(), overlapping.next()) {
+                round.faults.retain(|fault| !fault.overlaps());
+                round.faults.push(first);
+            }
         }
         while rounds.last().is_some_and(|last| last.steps.is_empty() && last.faults.is_empty()) {
             rounds.pop();
@@ -59,7 +69,7 @@ impl Plan {
     }
 
     fn check_clients(&self) -> Result<(), PlanFault> {
-        let fault = |reason: String| Err(PlanFault { step: None, reason });
+        let fault = |reason: String| Err(PlanFault { step: None, round: None, reason });
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
             return fault(format!("has {} partitions, not 1 to {PARTITIONS_MAX}", self.partitions));
         }
@@ -102,7 +112,7 @@ impl Plan {
             for tag in tags(&step.op) {
                 if !seen.insert(tag) {
                     let reason = format!("record {tag} appears twice");
-                    return Err(PlanFault { step: Some(step.id), reason });
+                    return Err(PlanFault { step: Some(step.id), round: None, reason });
                 }
             }
         }

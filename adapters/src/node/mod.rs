@@ -4,6 +4,7 @@
 //! nodes can be made of several of them; what a plan's fault strikes is *the* broker.
 
 mod guard;
+mod host;
 mod process;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 use crate::TargetError;
 
 pub use guard::{Guard, quoted};
+pub(crate) use host::Host;
 pub use process::{Launch, Process};
 
 /// A broker that can be killed, started again, stopped for a while, and let go on.
@@ -33,8 +35,8 @@ pub trait Node: Send + Sync + fmt::Debug {
     /// Whether all that it stores is gone after [`Node::stop`], so that nobody need clean up before.
     fn is_temporary(&self) -> bool;
 
-    /// Starts it on the data that it has, and waits until it answers an API request: an open port is not enough. Nothing to
-    /// do if it runs.
+    /// Starts it on the data that it has, and waits until it answers an API request: an open port is not enough. One that
+    /// runs is only let go on, if it was paused.
     fn start(&self) -> BoxFuture<'_, Result<(), NodeError>>;
 
     /// Kills it as `kill -9` does, with all that belongs to it, and waits until it is gone. It may be paused.
@@ -45,6 +47,9 @@ pub trait Node: Send + Sync + fmt::Debug {
 
     /// Lets it go on after a pause.
     fn resume(&self) -> BoxFuture<'_, Result<(), NodeError>>;
+
+    /// Whether it runs as it should; else how it ended.
+    fn check(&self) -> BoxFuture<'_, Result<(), NodeError>>;
 
     /// Ends it in good order, killed only if it does not obey, and removes what was temporary. It may be paused or dead.
     fn stop(&self) -> BoxFuture<'_, Result<(), NodeError>>;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ pub struct Process {
     // First, so that it goes first: dropping it ends the command, and only then can the data go.
     guard: Guard,
     launch: Launch,
-    log: PathBuf,
+    log: File,
     filled: Filled,
     state: Mutex<State>,
 }
@@ -110,16 +111,18 @@ enum Failed {
 }
 
 impl Process {
-    /// Starts a command and waits until it answers. Its log goes to a file, which is begun anew.
+    /// Starts a command and waits until it answers. Its log goes to a file, which is begun anew; without a name it is kept for
+    /// errors only.
     ///
     /// # Errors
     /// When the command cannot be run, ends, or does not answer in time.
-    pub async fn launch(launch: Launch, log: &Path) -> Result<Process, NodeError> {
-        File::create(log).map_err(|error| {
-            fault(&launch, "start", format!("its log {} cannot be written: {error}", log.display()))
+    pub async fn launch(launch: Launch, log: Option<&Path>) -> Result<Process, NodeError> {
+        let name = log.map_or_else(String::new, |log| format!(" {}", log.display()));
+        let log = open_log(log).map_err(|error| {
+            fault(&launch, "start", format!("its log{name} cannot be written: {error}"))
         })?;
         for _ in 0..ATTEMPTS {
-            match Process::attempt(&launch, log).await {
+            match Process::attempt(&launch, &log).await {
                 Ok(process) => return Ok(process),
                 Err(Failed::PortTaken) => {}
                 Err(Failed::Other(error)) => return Err(error),
@@ -129,17 +132,13 @@ impl Process {
     }
 
     /// Fresh ports, and fresh data unless they are given.
-    async fn attempt(launch: &Launch, log: &Path) -> Result<Process, Failed> {
+    async fn attempt(launch: &Launch, log: &File) -> Result<Process, Failed> {
         let fault = |reason| Failed::Other(fault(launch, "start", reason));
+        let log = log.try_clone().map_err(|error| fault(error.to_string()))?;
         let guard = Guard::hire().map_err(|error| fault(format!("no guard for it: {error}")))?;
         let filled = Filled::new(launch).map_err(fault)?;
-        let process = Process {
-            launch: launch.clone(),
-            log: log.to_owned(),
-            filled,
-            state: Mutex::default(),
-            guard,
-        };
+        let process =
+            Process { launch: launch.clone(), log, filled, state: Mutex::default(), guard };
         process.order(None).map_err(Failed::Other)?;
         process.free_address().map_err(fault)?;
         process.prepare().await.map_err(Failed::Other)?;
@@ -193,7 +192,6 @@ impl Process {
     /// that sees its input end and exits, not a broker.
     async fn spawn(&self, command: &[String], verb: &'static str) -> Result<Running, NodeError> {
         let fault = |error: io::Error| self.fault(verb, error.to_string());
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(fault)?;
         let mut shell = Command::new("sh");
         shell.args(["-c", "read -r go && exec \"$@\" </dev/null", "sh"]);
         shell.args(command.iter().map(|word| self.filled.fill(word)));
@@ -203,8 +201,8 @@ impl Process {
         shell
             .current_dir(&self.launch.folder)
             .stdin(Stdio::piped())
-            .stdout(log.try_clone().map_err(fault)?)
-            .stderr(log)
+            .stdout(self.log.try_clone().map_err(fault)?)
+            .stderr(self.log.try_clone().map_err(fault)?)
             .process_group(0);
         let mut child = shell.spawn().map_err(|error| {
             let folder = self.launch.folder.display();
@@ -312,8 +310,11 @@ impl Node for Process {
     fn start(&self) -> BoxFuture<'_, Result<(), NodeError>> {
         Box::pin(async {
             let mut state = self.state.lock().await;
-            let running = state.running.as_mut();
-            if running.is_some_and(|running| matches!(running.child.try_wait(), Ok(None))) {
+            if let Some(running) = &mut state.running
+                && matches!(running.child.try_wait(), Ok(None))
+            {
+                let _ = killpg(running.group, Signal::SIGCONT);
+                state.paused = false;
                 return Ok(());
             }
             // What is left of one that ended by itself.
@@ -342,6 +343,20 @@ impl Node for Process {
         Box::pin(self.signal("resume", Signal::SIGCONT))
     }
 
+    fn check(&self) -> BoxFuture<'_, Result<(), NodeError>> {
+        Box::pin(async {
+            let mut state = self.state.lock().await;
+            let ended = state.running.as_mut().map(|running| running.child.try_wait());
+            match ended {
+                Some(Ok(Some(status))) => {
+                    let told = told(status, &self.launch.command);
+                    Err(self.fault("keep", format!("it {told} by itself")))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
     fn stop(&self) -> BoxFuture<'_, Result<(), NodeError>> {
         Box::pin(async {
             let mut state = self.state.lock().await;
@@ -368,11 +383,11 @@ impl Node for Process {
 
     fn last_words(&self) -> String {
         let read = || {
-            let mut file = File::open(&self.log)?;
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
+            let start = self.log.metadata()?.len().saturating_sub(LOG_TAIL);
+            let mut bytes = vec![0; LOG_TAIL as usize];
+            // Where the broker writes must not move.
+            let read = self.log.read_at(&mut bytes, start)?;
+            bytes.truncate(read);
             Ok::<_, io::Error>(bytes)
         };
         last_lines(&String::from_utf8_lossy(&read().unwrap_or_default()))
@@ -431,6 +446,18 @@ impl Filled {
             .map_err(|error| format!("{} cannot be written: {error}", to.display()))?;
         file.write_all(text.as_bytes())
             .map_err(|error| format!("{} cannot be written: {error}", to.display()))
+    }
+}
+
+/// Without a name it is nowhere to be found, and gone when closed.
+fn open_log(path: Option<&Path>) -> io::Result<File> {
+    match path {
+        // Whatever somebody else writes there too, nothing is overwritten.
+        Some(path) => {
+            File::create(path)?;
+            OpenOptions::new().read(true).append(true).open(path)
+        }
+        None => tempfile::tempfile(),
     }
 }
 

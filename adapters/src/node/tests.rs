@@ -34,8 +34,7 @@ fn shell(script: &str) -> Launch {
 
 /// Why it does not start, with what changes from run to run left out.
 async fn refused(launch: Launch, expected: &Expect) {
-    let folder = TempDir::new().unwrap();
-    let error = Process::launch(launch, &folder.path().join("target.log")).await.unwrap_err();
+    let error = Process::launch(launch, None).await.unwrap_err();
     let mut text = error.to_string();
     if let Some((before, rest)) = text.split_once("127.0.0.1:") {
         text = format!("{before}ADDRESS{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()));
@@ -107,7 +106,7 @@ async fn another_port_is_tried_where_the_port_was_ours_to_choose() {
     let script =
         format!("echo {{port}} >> {}; echo Address already in use; exit 1", tries.display());
     let error =
-        Process::launch(shell(&script), &folder.path().join("target.log")).await.unwrap_err();
+        Process::launch(shell(&script), Some(&folder.path().join("target.log"))).await.unwrap_err();
     assert!(error.to_string().contains("no port was free in 3 attempts"), "{error}");
     assert_eq!(fs::read_to_string(&tries).unwrap().lines().count(), 3);
 }
@@ -136,7 +135,7 @@ async fn placeholders_are_filled_everywhere() {
         data: Some(folder.path().join("data")),
         ..shell(script)
     };
-    let error = Process::launch(launch, &folder.path().join("target.log")).await.unwrap_err();
+    let error = Process::launch(launch, Some(&folder.path().join("target.log"))).await.unwrap_err();
     let words: Vec<&str> = error.last_words.split([' ', '\n', '=']).collect();
     let [_, port, _, other, _, data, kept, home, _, again, other_again, of_environment] = words[..]
     else {
@@ -157,7 +156,8 @@ async fn one_that_is_given_up_leaves_no_process_and_no_folder() {
     let launch = Launch { ready_within: SOON, ..shell(&script) };
     let log = folder.path().join("target.log");
     // Dropped while it waits, as by Ctrl-C.
-    let _ = tokio::time::timeout(Duration::from_millis(500), Process::launch(launch, &log)).await;
+    let _ =
+        tokio::time::timeout(Duration::from_millis(500), Process::launch(launch, Some(&log))).await;
     let told = fs::read_to_string(&told).unwrap();
     let (pid, data) = told.trim().split_once(' ').unwrap();
     assert!(!Path::new(data).exists());

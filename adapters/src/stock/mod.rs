@@ -10,14 +10,14 @@ mod errors;
 mod readback;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join, join_all, try_join_all};
 use onceness_reference::features::Features;
 use onceness_reference::history::{Event, HISTORY_VERSION, Header, History};
 use onceness_reference::ids::Partition;
-use onceness_reference::plan::Plan;
+use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::wellformed::PARTITIONS_MAX;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -25,6 +25,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::node::{Host, Node};
 use crate::record::Recorder;
 use crate::{Adapter, TargetError};
 use client::StockClient;
@@ -38,6 +39,8 @@ pub struct Stock {
     admin: AdminClient<DefaultClientContext>,
     rooms: Mutex<Rooms>,
     made: AtomicU32,
+    /// The node that it runs on, if we may hurt it.
+    host: Option<Host>,
 }
 
 /// Where the cluster is, and what this run's topics are called.
@@ -85,7 +88,96 @@ impl Stock {
             asking.fetch_metadata(None, PATIENCE).map(drop)
         });
         metadata.await.map_err(|error| place.error("Metadata", &error))?;
-        Ok(Stock { place, admin, rooms: Mutex::default(), made: AtomicU32::new(0) })
+        let (rooms, made) = (Mutex::default(), AtomicU32::new(0));
+        Ok(Stock { place, admin, rooms, made, host: None })
+    }
+
+    /// The same for a node that we may hurt. [`Adapter::clean`] stops it.
+    ///
+    /// # Errors
+    /// As [`Stock::connect`].
+    pub async fn on(node: Arc<dyn Node>) -> Result<Stock, TargetError> {
+        let host = Host::new(node);
+        match Stock::connect(&host.node().addresses()).await {
+            Ok(stock) => Ok(Stock { host: Some(host), ..stock }),
+            Err(error) => Err(host.explain(error).await),
+        }
+    }
+
+    /// What befalls the broker, if we may hurt it.
+    async fn strike(&self, recorder: &Recorder, fault: Fault) -> Result<(), TargetError> {
+        let record = |happened| {
+            recorder.record(Event::Fault { fault, happened });
+        };
+        match &self.host {
+            Some(host) => host.strike(fault, &|| record(true)).await,
+            None => {
+                record(false);
+                Ok(())
+            }
+        }
+    }
+
+    async fn run_in_turn(&self, plan: &Plan) -> Result<History, TargetError> {
+        let room = self.take_room().await?;
+        let recorder = Recorder::default();
+        let clients = plan.clients.iter().cloned();
+        let mut clients: Vec<_> =
+            clients.map(|spec| StockClient::new(spec, room.clone())).collect();
+        for round in &plan.rounds {
+            let (meanwhile, before): (Vec<Fault>, Vec<Fault>) =
+                round.faults.iter().partition(|fault| fault.overlaps());
+            for fault in before {
+                self.strike(&recorder, fault).await?;
+            }
+            let steps = clients.iter_mut().filter_map(|client| {
+                let step = round.steps.iter().find(|step| step.client == client.id())?;
+                Some(client.perform(&recorder, step))
+            });
+            let struck = meanwhile.into_iter().map(|fault| self.strike(&recorder, fault));
+            let (_, struck) = join(join_all(steps), try_join_all(struck)).await;
+            struck?;
+        }
+        // Every client is gone, without a word, before fresh ones look.
+        drop(clients);
+        recorder.record(Event::Healed);
+        readback::heal(&room, plan, &recorder).await;
+        readback::read(&room, plan, &recorder)
+            .await
+            .map_err(|error| self.place.error("read back", &error))?;
+        let header = Header {
+            version: HISTORY_VERSION,
+            target: self.describe(),
+            partitions: plan.partitions,
+            clients: plan.clients.clone(),
+        };
+        Ok(History { header, events: recorder.into_events() })
+    }
+
+    async fn clean_up(&self) -> Result<(), TargetError> {
+        let all = std::mem::take(&mut *self.rooms()).all;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = all.iter().map(String::as_str).collect();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let groups = readback::groups(&self.place.bootstrap, &self.place.run);
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let mut groups_gone = Ok(());
+        if !groups.is_empty() {
+            let gone = self.admin.delete_groups(&groups, &options).await;
+            groups_gone = gone.map(drop).map_err(|error| self.place.error("DeleteGroups", &error));
+        }
+        let gone = self.admin.delete_topics(&names, &options).await;
+        for gone in gone.map_err(|error| self.place.error("DeleteTopics", &error))? {
+            match gone {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((_, code)) => {
+                    return Err(self.place.error("DeleteTopics", &KafkaError::AdminOp(code)));
+                }
+            }
+        }
+        groups_gone
     }
 
     async fn make_rooms(&self, count: usize) -> Result<(), TargetError> {
@@ -131,77 +223,44 @@ impl Stock {
 impl Adapter for Stock {
     fn describe(&self) -> String {
         let (_, version) = rdkafka::util::get_rdkafka_version();
-        format!("kafka://{} by librdkafka {version}", self.place.bootstrap)
+        let told = format!("kafka://{} by librdkafka {version}", self.place.bootstrap);
+        self.host.as_ref().map_or(told.clone(), |host| format!("{}, {told}", host.node().name()))
     }
 
     fn features(&self) -> Features {
-        Features { tv1: true, tv2: false, fates: false, restart: false, members: false }
+        let hurt = self.host.is_some();
+        Features { tv1: true, restart: hurt, kill: hurt, pause: hurt, dear: true, ..Features::NONE }
     }
 
     fn prepare(&self, cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {
-        Box::pin(self.make_rooms(cases))
+        Box::pin(async move {
+            let Some(host) = &self.host else {
+                return self.make_rooms(cases).await;
+            };
+            let _stay = host.share().await?;
+            self.make_rooms(cases).await
+        })
     }
 
     fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
         Box::pin(async {
-            let room = self.take_room().await?;
-            let recorder = Recorder::default();
-            let clients = plan.clients.iter().cloned();
-            let mut clients: Vec<_> =
-                clients.map(|spec| StockClient::new(spec, room.clone())).collect();
-            for round in &plan.rounds {
-                for &fault in &round.faults {
-                    recorder.record(Event::Fault { fault, happened: false });
-                }
-                let steps = clients.iter_mut().filter_map(|client| {
-                    let step = round.steps.iter().find(|step| step.client == client.id())?;
-                    Some(client.perform(&recorder, step))
-                });
-                join_all(steps).await;
-            }
-            // Every client is gone, without a word, before fresh ones look.
-            drop(clients);
-            recorder.record(Event::Healed);
-            readback::heal(&room, plan, &recorder).await;
-            readback::read(&room, plan, &recorder)
-                .await
-                .map_err(|error| self.place.error("read back", &error))?;
-            let header = Header {
-                version: HISTORY_VERSION,
-                target: self.describe(),
-                partitions: plan.partitions,
-                clients: plan.clients.clone(),
+            let Some(host) = &self.host else {
+                return self.run_in_turn(plan).await;
             };
-            Ok(History { header, events: recorder.into_events() })
+            let _stay = host.enter(plan).await?;
+            match self.run_in_turn(plan).await {
+                Ok(history) => Ok(history),
+                Err(error) => Err(host.explain(error).await),
+            }
         })
     }
 
     fn clean(&self) -> BoxFuture<'_, Result<(), TargetError>> {
         Box::pin(async {
-            let all = std::mem::take(&mut *self.rooms()).all;
-            if all.is_empty() {
-                return Ok(());
+            match &self.host {
+                Some(host) => host.close(self.clean_up()).await,
+                None => self.clean_up().await,
             }
-            let names: Vec<&str> = all.iter().map(String::as_str).collect();
-            let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-            let groups = readback::groups(&self.place.bootstrap, &self.place.run);
-            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-            let mut groups_gone = Ok(());
-            if !groups.is_empty() {
-                let gone = self.admin.delete_groups(&groups, &options).await;
-                groups_gone =
-                    gone.map(drop).map_err(|error| self.place.error("DeleteGroups", &error));
-            }
-            let gone = self.admin.delete_topics(&names, &options).await;
-            for gone in gone.map_err(|error| self.place.error("DeleteTopics", &error))? {
-                match gone {
-                    Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
-                    Err((_, code)) => {
-                        return Err(self.place.error("DeleteTopics", &KafkaError::AdminOp(code)));
-                    }
-                }
-            }
-            groups_gone
         })
     }
 }

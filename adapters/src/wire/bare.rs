@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use onceness_reference::plan::Plan;
+use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::protocol::{Answer, Member, Request, Response, Session};
 
 use super::Kafka;
@@ -32,7 +32,7 @@ impl Kafka {
     /// # Errors
     /// As [`crate::Adapter::run`].
     pub async fn trace(&self, plan: &Plan) -> Result<Trace, TargetError> {
-        let way = self.way().await?;
+        let way = self.way(None).await?;
         let tracing = Tracing { way, calls: Mutex::default() };
         run(&tracing, plan, String::new()).await?;
         Ok(Trace { calls: tracing.calls.into_inner().unwrap_or_else(PoisonError::into_inner) })
@@ -43,7 +43,7 @@ impl Kafka {
     /// # Errors
     /// As [`crate::Adapter::run`].
     pub async fn send_bare(&self, trace: &Trace) -> Result<(), TargetError> {
-        let way = self.way().await?;
+        let way = self.way(None).await?;
         let mut now = Now::default();
         for (lane, request, then) in &trace.calls {
             let answer = way.call(*lane, &now.instead_of(request)).await?;
@@ -82,8 +82,8 @@ impl Transport for Tracing {
         self.way.back_off(retry).await
     }
 
-    async fn restart(&self) -> bool {
-        false
+    async fn strike(&self, _: Fault, _: &(dyn Fn() + Sync)) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     async fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) {

@@ -383,8 +383,19 @@ impl Cluster {
     }
 
     /// Takes back a connection that nothing is under way on.
-    pub(super) fn put_back(&self, connection: Connection) {
+    pub(super) fn put_back(&self, mut connection: Connection) {
+        connection.set_deadline(self.deadline);
         self.idle().entry(connection.address().clone()).or_default().push(connection);
+    }
+
+    /// Gives up all idle connections: the broker at their other end is gone.
+    pub(super) fn hang_up(&self) {
+        self.idle().clear();
+    }
+
+    /// How long a broker may take for one answer.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     #[cfg(test)]

@@ -33,6 +33,8 @@ pub(super) struct Connection {
     /// Made once and written into again and again.
     outbox: BytesMut,
     inbox: BytesMut,
+    /// A request was sent whose answer has not come.
+    waiting: bool,
     /// Something was sent that gets no answer, and nothing since that got one. The broker may still be at it, and may
     /// close the connection over it.
     posted: bool,
@@ -70,6 +72,7 @@ impl Connection {
             correlation: 0,
             outbox: BytesMut::new(),
             inbox: BytesMut::new(),
+            waiting: false,
             posted: false,
         })
     }
@@ -81,6 +84,21 @@ impl Connection {
     /// Whether the broker may still be at something that it will not answer.
     pub(super) fn is_posted(&self) -> bool {
         self.posted
+    }
+
+    /// Whether a request was sent whose answer may yet come, though nobody waits for it any more.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// How long the broker may take for one answer from now on.
+    pub(super) fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// Waits for the answer to a request that was given up. Then it is known to have been carried out, or never will be.
+    pub(super) async fn outlive(&mut self) {
+        let _ = timeout(self.deadline, self.read()).await;
     }
 
     /// Whether the other side has neither closed it nor said anything unasked.
@@ -98,8 +116,10 @@ impl Connection {
         let deadline = self.deadline;
         let answer = timeout(deadline, async {
             self.write(version, request).await?;
-            let frame = self.read().await?;
-            self.answer::<R>(frame, version)
+            self.waiting = true;
+            let frame = self.read().await;
+            self.waiting = false;
+            self.answer::<R>(frame?, version)
         });
         let reason = match answer.await {
             Ok(Ok(response)) => {

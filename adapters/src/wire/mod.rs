@@ -26,13 +26,14 @@ use onceness_reference::history::History;
 use onceness_reference::plan::Plan;
 
 use crate::Adapter;
+use crate::node::{Host, Node};
 use crate::run::run;
 use crate::stock::read_back;
 use crate::transport::TargetError;
 use cluster::{Cluster, DEADLINE, Kind};
 use connection::Connection;
 use rooms::Rooms;
-use way::Way;
+use way::{Ordeal, Way};
 
 /// A cluster that speaks Kafka, driven by the test client.
 ///
@@ -42,6 +43,8 @@ use way::Way;
 pub struct Kafka {
     cluster: Arc<Cluster>,
     rooms: Arc<Rooms>,
+    /// The node that it runs on, if we may hurt it.
+    host: Option<Arc<Host>>,
     /// Whether librdkafka reads everything once more.
     reads_back: bool,
 }
@@ -68,11 +71,26 @@ impl Kafka {
         if cluster.speaks_tv1() || cluster.speaks_tv2() {
             cluster.ready(Kind::Transaction).await?;
         }
-        Ok(Kafka { cluster: Arc::new(cluster), rooms: Arc::new(Rooms::new()), reads_back: false })
+        Ok(Kafka {
+            cluster: Arc::new(cluster),
+            rooms: Arc::new(Rooms::new()),
+            host: None,
+            reads_back: false,
+        })
     }
-}
 
-impl Kafka {
+    /// The same for a node that we may hurt. [`Adapter::clean`] stops it.
+    ///
+    /// # Errors
+    /// As [`Kafka::connect`].
+    pub async fn on(node: Arc<dyn Node>) -> Result<Kafka, TargetError> {
+        let host = Host::new(node);
+        match Kafka::connect(&host.node().addresses()).await {
+            Ok(kafka) => Ok(Kafka { host: Some(Arc::new(host)), ..kafka }),
+            Err(error) => Err(host.explain(error).await),
+        }
+    }
+
     /// The same, but at the end of each case librdkafka reads everything back once more. What two independent clients show
     /// an application must be the same.
     #[must_use]
@@ -81,15 +99,30 @@ impl Kafka {
     }
 
     /// The way of one more case, into a room of its own.
-    async fn way(&self) -> Result<Way, TargetError> {
+    async fn way(&self, ordeal: Option<Ordeal>) -> Result<Way, TargetError> {
         let room = self.rooms.take(&self.cluster).await?;
-        Ok(Way::new(self.cluster.clone(), self.rooms.clone(), room))
+        Ok(Way::new(self.cluster.clone(), self.rooms.clone(), room, ordeal))
+    }
+
+    async fn run_in_turn(&self, plan: &Plan) -> Result<History, TargetError> {
+        let ordeal =
+            self.host.as_ref().and_then(|host| Ordeal::of(plan, host, self.cluster.deadline()));
+        let way = self.way(ordeal).await?;
+        let mut history = run(&way, plan, self.describe()).await?;
+        if self.reads_back {
+            let bootstrap = self.cluster.bootstrap();
+            history.events.extend(read_back(&bootstrap, &way.room.name, plan).await?);
+        }
+        Ok(history)
     }
 }
 
 impl Adapter for Kafka {
     fn describe(&self) -> String {
-        self.cluster.describe()
+        match &self.host {
+            Some(host) => format!("{}, {}", host.node().name(), self.cluster.describe()),
+            None => self.cluster.describe(),
+        }
     }
 
     fn features(&self) -> Features {
@@ -97,29 +130,45 @@ impl Adapter for Kafka {
             tv1: self.cluster.speaks_tv1(),
             tv2: self.cluster.speaks_tv2(),
             fates: true,
-            restart: false,
+            restart: self.host.is_some(),
+            kill: self.host.is_some(),
+            pause: self.host.is_some(),
+            dear: true,
             members: self.cluster.has_members(),
         }
     }
 
     fn prepare(&self, cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {
-        Box::pin(self.rooms.make(&self.cluster, cases))
+        Box::pin(async move {
+            let Some(host) = &self.host else {
+                return self.rooms.make(&self.cluster, cases).await;
+            };
+            let _stay = host.share().await?;
+            self.rooms.make(&self.cluster, cases).await
+        })
     }
 
     fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
         Box::pin(async {
-            let way = self.way().await?;
-            let mut history = run(&way, plan, self.describe()).await?;
-            if self.reads_back {
-                let bootstrap = self.cluster.bootstrap();
-                history.events.extend(read_back(&bootstrap, &way.room.name, plan).await?);
+            let Some(host) = &self.host else {
+                return self.run_in_turn(plan).await;
+            };
+            let _stay = host.enter(plan).await?;
+            match self.run_in_turn(plan).await {
+                Ok(history) => Ok(history),
+                Err(error) => Err(host.explain(error).await),
             }
-            Ok(history)
         })
     }
 
     fn clean(&self) -> BoxFuture<'_, Result<(), TargetError>> {
-        Box::pin(self.rooms.clean(&self.cluster))
+        Box::pin(async {
+            let cleaned = self.rooms.clean(&self.cluster);
+            match &self.host {
+                Some(host) => host.close(cleaned).await,
+                None => cleaned.await,
+            }
+        })
     }
 }
 

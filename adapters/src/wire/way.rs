@@ -9,16 +9,22 @@ use futures::future::{BoxFuture, join_all};
 use kafka_protocol::messages::ApiVersionsRequest;
 use onceness_reference::code::Code;
 use onceness_reference::ids::Partition;
+use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::protocol::{Answer, Request, Response};
 
 use super::answers::{ByPartition, Exchange};
 use super::cluster::{Cluster, Kind};
 use super::connection::{self, Connection};
 use super::rooms::{Room, Rooms};
+use crate::node::Host;
 use crate::transport::{Lane, TargetError, Transport};
 
 /// How long a client keeps asking what is refused for the moment.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same while the broker is hurt: it has to come back first, and to load what it coordinates.
+const PATIENCE_IN_ORDEALS: Duration = Duration::from_secs(15);
+/// Within so many microseconds from the start of a round the broker is struck.
+const STRUCK_WITHIN_US: u64 = 8_000;
 /// The longest pause between two tries.
 const PAUSE_MAX_MS: u64 = 50;
 
@@ -33,6 +39,52 @@ pub(super) struct Way {
     /// Connections of lanes that are gone, whose last request gets no answer. See [`Way::settle`].
     left: Mutex<Vec<Connection>>,
     unsettled: AtomicBool,
+    ordeal: Option<Ordeal>,
+}
+
+/// What is different for a case in which the broker is hurt.
+pub(super) struct Ordeal {
+    host: Arc<Host>,
+    /// How long its clients wait for an answer.
+    deadline: Duration,
+    dice: Mutex<fastrand::Rng>,
+    /// Connections whose last request was given up by its client, and may be carried out after all.
+    late: Mutex<Vec<Connection>>,
+}
+
+impl Ordeal {
+    /// None for a plan without faults. Clients wait less than a pause lasts, so that some give up and others see their second
+    /// copy answered.
+    pub(super) fn of(plan: &Plan, host: &Arc<Host>, deadline: Duration) -> Option<Ordeal> {
+        plan.faults().next()?;
+        let mut dice = fastrand::Rng::with_seed(plan.schedule);
+        let pauses = plan.faults().any(|fault| fault == Fault::Pause);
+        let share = dice.u32(30..90);
+        let deadline = if pauses { host.node().pause_time() * share / 100 } else { deadline };
+        let (dice, late) = (Mutex::new(dice), Mutex::default());
+        Some(Ordeal { host: Arc::clone(host), deadline, dice, late })
+    }
+
+    /// When in a round the broker is struck: while requests are under way, as a rule.
+    fn moment(&self) -> Duration {
+        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_micros(dice.u64(0..STRUCK_WITHIN_US))
+    }
+
+    fn late(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the broker is done with what clients gave up. Else it could be carried out in any later round, which the
+    /// protocol gives no defence against and no plan says (a request held on purpose is told by its fate).
+    async fn outlive(&self, deadline: Duration) {
+        let late = std::mem::take(&mut *self.late());
+        join_all(late.into_iter().map(|mut connection| async move {
+            connection.set_deadline(deadline);
+            connection.outlive().await;
+        }))
+        .await;
+    }
 }
 
 /// Why a request gave no response.
@@ -78,7 +130,12 @@ pub(super) fn said_of<'a, T, R: Exchange>(
 }
 
 impl Way {
-    pub(super) fn new(cluster: Arc<Cluster>, rooms: Arc<Rooms>, room: Room) -> Self {
+    pub(super) fn new(
+        cluster: Arc<Cluster>,
+        rooms: Arc<Rooms>,
+        room: Room,
+        ordeal: Option<Ordeal>,
+    ) -> Self {
         Way {
             cluster,
             rooms,
@@ -87,6 +144,7 @@ impl Way {
             coordinators: Mutex::default(),
             left: Mutex::default(),
             unsettled: AtomicBool::new(false),
+            ordeal,
         }
     }
 
@@ -100,9 +158,13 @@ impl Way {
     ) -> Result<R::Answer, TargetError> {
         let version = self.cluster.version::<R>(versions)?;
         let mut connection = self.connection(lane, broker).await?;
-        let answer = connection.exchange(version, request).await?;
-        self.lanes().push((lane, connection));
-        Ok(answer)
+        let answer = connection.exchange(version, request).await;
+        match (&answer, &self.ordeal) {
+            (Ok(_), _) => self.lanes().push((lane, connection)),
+            (Err(_), Some(ordeal)) if connection.is_waiting() => ordeal.late().push(connection),
+            _ => {}
+        }
+        answer
     }
 
     /// One request on a lane that gets no answer.
@@ -131,8 +193,21 @@ impl Way {
         match open {
             // A broker closes the connection over a batch without acknowledgement that it refuses. Clients reconnect.
             Some(connection) if !connection.is_posted() || connection.is_usable() => Ok(connection),
-            _ => self.cluster.take(broker).await,
+            _ => {
+                let mut connection = self.cluster.take(broker).await?;
+                if let (Some(ordeal), false) = (&self.ordeal, lane == Lane::Rig) {
+                    connection.set_deadline(ordeal.deadline);
+                }
+                Ok(connection)
+            }
         }
+    }
+
+    /// The broker is dead, and so are all connections to it.
+    fn hang_up(&self) {
+        self.lanes().clear();
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.cluster.hang_up();
     }
 
     /// Waits until the brokers are done with what they do not answer. Else a batch without acknowledgement could arrive
@@ -230,6 +305,9 @@ impl Transport for Way {
         if lane == Lane::Rig {
             self.settle().await;
         }
+        if let Some(ordeal) = &self.ordeal {
+            ordeal.host.reachable().await?;
+        }
         let told = match request {
             Request::InitProducer { txn } => self.init_producer(lane, *txn).await,
             Request::AddPartition { txn, session, partition } => {
@@ -285,15 +363,32 @@ impl Transport for Way {
     /// 1, 2, 4, … ms, 50 at most.
     async fn back_off(&self, retry: u32) -> bool {
         tokio::time::sleep(pause(retry)).await;
-        (1..=retry).map(pause).sum::<Duration>() < PATIENCE
+        let patience = if self.ordeal.is_some() { PATIENCE_IN_ORDEALS } else { PATIENCE };
+        (1..=retry).map(pause).sum::<Duration>() < patience
     }
 
-    async fn restart(&self) -> bool {
-        false
+    async fn strike(&self, fault: Fault, struck: &(dyn Fn() + Sync)) -> Result<bool, TargetError> {
+        let Some(ordeal) = &self.ordeal else {
+            return Ok(false);
+        };
+        if fault.overlaps() {
+            tokio::time::sleep(ordeal.moment()).await;
+        }
+        let struck = || {
+            if fault != Fault::Pause {
+                self.hang_up();
+            }
+            struck();
+        };
+        ordeal.host.strike(fault, &struck).await?;
+        Ok(true)
     }
 
     async fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) {
         join_all(steps).await;
+        if let Some(ordeal) = &self.ordeal {
+            ordeal.outlive(self.cluster.deadline()).await;
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `certify`: the main job.
 
+use onceness::config::Config;
 use onceness::folder::Folder;
 use onceness::report::{Report, json, junit, table};
 use onceness::target::Client;
-use onceness::{Exit, Rig, Target, certify as library};
+use onceness::{Exit, Rig, certify as library};
 
 use super::{Refusal, inconclusive, open, options, runtime, usage};
 use crate::cli::CertifyArgs;
@@ -14,10 +15,12 @@ use crate::terminal::{print, tell};
 const CASES_ON_MEMORY: u64 = 400_000;
 /// Some ten seconds of work on Apache Kafka.
 const CASES_ON_BROKERS: u64 = 2_000;
+/// Every second one takes seconds, and those one after the other.
+const CASES_ON_THE_HURT: u64 = 100;
 /// librdkafka waits more than it works.
 const CASES_BY_LIBRDKAFKA: u64 = 100;
 
-pub(crate) fn certify(args: CertifyArgs) -> Result<Exit, Refusal> {
+pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal> {
     let target = args.target;
     let nothing = |what: &str| Refusal {
         exit: Exit::NothingSelected,
@@ -36,21 +39,20 @@ pub(crate) fn certify(args: CertifyArgs) -> Result<Exit, Refusal> {
     options.cases = args.cases.or(match (options.time, options.deterministic) {
         (Some(_), _) => None,
         (None, true) => Some(CASES_ON_MEMORY),
-        (None, false) => match target {
-            Target::Kafka { client: Client::Rdkafka | Client::Both, .. } => {
-                Some(CASES_BY_LIBRDKAFKA)
-            }
-            _ => Some(CASES_ON_BROKERS),
-        },
+        (None, false) => Some(match target.client() {
+            _ if target.is_hurt() => CASES_ON_THE_HURT,
+            Some(Client::Rdkafka | Client::Both) => CASES_BY_LIBRDKAFKA,
+            _ => CASES_ON_BROKERS,
+        }),
     });
     let folder = Folder::create(&args.output.out).map_err(usage)?;
     // A run that comes to nothing must not leave the last one's results standing for its own.
-    for name in ["junit.xml", "summary.json"] {
+    for name in ["junit.xml", "summary.json", "target.log"] {
         if let Err(error) = folder.remove(name) {
             tell(&error.to_string());
         }
     }
-    let rig = Rig { folder: Some(folder.clone()), ..Rig::default() };
+    let rig = Rig { folder: Some(folder.clone()), config, ..Rig::default() };
     tell(&format!("certifying {target}, seed {}", options.seed));
     let mut report = runtime()?.block_on(async {
         let adapter = open(&target, &rig).await?;

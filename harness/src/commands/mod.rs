@@ -1,16 +1,22 @@
 //! One file a command.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use onceness::certify::clean;
+use onceness::config::Config;
 use onceness::options::{Claims, Options, Shrinking};
-use onceness::target::Client;
+use onceness::target::{Client, OpenError};
 use onceness::{Exit, Rig, Target, weakness};
 use onceness_adapters::Adapter;
+use onceness_reference::plan::Plan;
 use tokio::runtime::Runtime;
 
 use crate::cli::{AcceptedIds, Command, JudgingArgs, ShrinkingArgs};
 use crate::signals;
+use crate::terminal::tell;
 
 mod catalogue;
 mod certify;
@@ -20,15 +26,21 @@ mod replay;
 mod run;
 mod shrink;
 
+/// How long a failure is shrunk, unless said otherwise.
+const SHRINK_TIME: Duration = Duration::from_secs(30);
+/// The same where each try may start the broker again.
+const SHRINK_TIME_HURT: Duration = Duration::from_secs(180);
+
 /// Runs a command.
-pub(crate) fn run(command: Command) -> Result<Exit, Refusal> {
+pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refusal> {
+    let config = || Config::find(config).map_err(usage);
     match command {
-        Command::Certify(args) => certify::certify(args),
-        Command::Run(args) => run::run(args),
-        Command::Replay(args) => replay::replay(args),
-        Command::Shrink(args) => shrink::shrink(args),
+        Command::Certify(args) => certify::certify(args, config()?),
+        Command::Run(args) => run::run(args, config()?),
+        Command::Replay(args) => replay::replay(args, config()?),
+        Command::Shrink(args) => shrink::shrink(args, config()?),
         Command::Check(args) => check::check(args),
-        Command::Plan(args) => plan::plan(&args),
+        Command::Plan(args) => plan::plan(&args, config()?),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }
@@ -64,11 +76,32 @@ fn runtime() -> Result<Runtime, Refusal> {
 async fn open(target: &Target, rig: &Rig) -> Result<Arc<dyn Adapter>, Refusal> {
     signals::listen(&rig.stop);
     tokio::select! {
-        opened = target.open() => {
-            opened.map_err(|error| inconclusive(format!("failed to reach {target}: {error}")))
-        }
+        opened = target.open(rig) => opened.map_err(|error| match error {
+            OpenError::Unknown(reason) => usage(reason),
+            // A broker that did not start says so itself.
+            OpenError::NoAnswer(error) if error.request.is_empty() => inconclusive(error),
+            OpenError::NoAnswer(error) => {
+                inconclusive(format!("failed to reach {target}: {error}"))
+            }
+        }),
         () = rig.stop.wait() => Err(inconclusive("interrupted")),
     }
+}
+
+/// The same for a plan that is given: whatever it asks, the target must be able to do.
+async fn open_for(plan: &Plan, target: &Target, rig: &Rig) -> Result<Arc<dyn Adapter>, Refusal> {
+    let adapter = open(target, rig).await?;
+    let features = adapter.features();
+    let Some(fault) = plan.faults().find(|fault| !features.can(*fault)) else {
+        return Ok(adapter);
+    };
+    if let Some(trouble) = clean(adapter.as_ref(), rig).await {
+        tell(&trouble);
+    }
+    Err(usage(format!(
+        "the plan has the fault '{}', which cannot befall {target}; faults of the broker need one that is started here (launch:NAME)",
+        fault.name()
+    )))
 }
 
 /// Whoever looks at one case wants to see what is wrong with it, known or not: nothing is accepted unless it is named.
@@ -89,11 +122,13 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
         seed: 0,
         cases: None,
         time: None,
-        jobs: jobs.unwrap_or(match target {
-            Target::Memory(_) => cores,
-            Target::Kafka { client: Client::Wire, .. } => 64,
+        jobs: jobs.unwrap_or(match target.client() {
+            None => cores,
+            // Those that hurt the broker wait for all others.
+            Some(Client::Wire) if target.is_hurt() => 16,
+            Some(Client::Wire) => 64,
             // Each of its clients is some threads of its own.
-            Target::Kafka { client: Client::Rdkafka | Client::Both, .. } => 8,
+            Some(Client::Rdkafka | Client::Both) => 8,
         }),
         claims: judging.claims.unwrap_or_else(Claims::all),
         accept: match judging.accept {
@@ -105,11 +140,18 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
         fail_fast: false,
         shrink: Shrinking {
             tries_max: shrinking.map_or(0, |shrinking| shrinking.shrink_tries),
-            time_max: shrinking
-                .map_or_else(Default::default, |shrinking| shrinking.shrink_time.into()),
+            time_max: shrinking.map_or_else(Default::default, |shrinking| {
+                let usual = if target.is_hurt() { SHRINK_TIME_HURT } else { SHRINK_TIME };
+                shrinking.shrink_time.map_or(usual, Into::into)
+            }),
             confirm: shrinking
                 .map_or(onceness::options::Confirm::ONCE, |shrinking| shrinking.confirm),
-            final_runs: if embedded { 1 } else { 10 },
+            final_runs: match target {
+                Target::Memory(_) => 1,
+                Target::Kafka { .. } => 10,
+                // Seconds each, one after the other.
+                Target::Launch { .. } => 3,
+            },
         },
     }
 }

@@ -1,17 +1,24 @@
 //! `plan`: what a seed draws.
 
+use onceness::certify::clean;
+use onceness::config::Config;
 use onceness::{Exit, Rig};
 use onceness_reference::generate;
 use onceness_reference::text::plan_to_json;
 
 use super::{Refusal, open, runtime};
 use crate::cli::PlanArgs;
-use crate::terminal::print;
+use crate::terminal::{print, tell};
 
-pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Refusal> {
+pub(crate) fn plan(args: &PlanArgs, config: Config) -> Result<Exit, Refusal> {
     let features = runtime()?.block_on(async {
-        let adapter = open(&args.target, &Rig::default()).await?;
-        Ok::<_, Refusal>(adapter.features())
+        let rig = Rig { config, ..Rig::default() };
+        let adapter = open(&args.target, &rig).await?;
+        let features = adapter.features();
+        if let Some(trouble) = clean(adapter.as_ref(), &rig).await {
+            tell(&trouble);
+        }
+        Ok::<_, Refusal>(features)
     })?;
     let (profile, plan) = generate::plan(args.seed, features);
     match args.profile {

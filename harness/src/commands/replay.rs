@@ -2,26 +2,27 @@
 
 use onceness::case;
 use onceness::certify::clean;
+use onceness::config::Config;
 use onceness::report::judged::Judged;
 use onceness::report::style::count;
 use onceness::{Exit, Rig, Target};
 
 use super::run::once;
-use super::{Refusal, accepting_nothing, open, options, runtime, usage};
+use super::{Refusal, accepting_nothing, open_for, options, runtime, usage};
 use crate::cli::ReplayArgs;
 use crate::terminal::{print, tell};
 
 /// How often a broker that is not deterministic is tried.
 pub(super) const TIMES_ON_BROKERS: u64 = 100;
 
-pub(crate) fn replay(args: ReplayArgs) -> Result<Exit, Refusal> {
+pub(crate) fn replay(args: ReplayArgs, config: Config) -> Result<Exit, Refusal> {
     let loaded = case::load(&args.case).map_err(usage)?;
     let target = target_of(args.target, loaded.target.as_deref())?;
     let options = options(&target, accepting_nothing(args.judging), None);
     let times = args.times.unwrap_or(if target.is_deterministic() { 1 } else { TIMES_ON_BROKERS });
-    let rig = Rig::default();
+    let rig = Rig { config, ..Rig::default() };
     let (last, ran) = runtime()?.block_on(async {
-        let adapter = open(&target, &rig).await?;
+        let adapter = open_for(&loaded.plan, &target, &rig).await?;
         let mut last: Option<Judged> = None;
         let mut ran = 0;
         let mut refusal = None;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use onceness::case;
 use onceness::certify::clean;
+use onceness::config::Config;
 use onceness::report::judged::Judged;
 use onceness::trial::{Trial, try_plan};
 use onceness::{Exit, Rig};
@@ -12,11 +13,11 @@ use onceness_adapters::Adapter;
 use onceness_reference::plan::Plan;
 use onceness_reference::text::history_to_lines;
 
-use super::{Refusal, inconclusive, open, options, runtime, usage};
+use super::{Refusal, inconclusive, open_for, options, runtime, usage};
 use crate::cli::RunArgs;
 use crate::terminal::{print, tell};
 
-pub(crate) fn run(args: RunArgs) -> Result<Exit, Refusal> {
+pub(crate) fn run(args: RunArgs, config: Config) -> Result<Exit, Refusal> {
     let plan = case::load(&args.plan).map_err(usage)?.plan;
     if let Some(file) = &args.history {
         // Said before the plan runs, not after; what is there stays until there is something better.
@@ -24,9 +25,9 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Refusal> {
         opened.map_err(|error| usage(format!("failed to write {}: {error}", file.display())))?;
     }
     let options = options(&args.target, args.judging, None);
-    let rig = Rig::default();
+    let rig = Rig { config, ..Rig::default() };
     let judged = runtime()?.block_on(async {
-        let adapter = open(&args.target, &rig).await?;
+        let adapter = open_for(&plan, &args.target, &rig).await?;
         let judged = once(&adapter, &plan, &rig).await;
         if let Some(trouble) = clean(adapter.as_ref(), &rig).await {
             tell(&trouble);

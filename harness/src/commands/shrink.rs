@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use onceness::certify::{clean, keep};
+use onceness::config::Config;
 use onceness::folder::Folder;
 use onceness::options::Options;
 use onceness::report::{Failure, failure, json};
@@ -14,21 +15,21 @@ use onceness_reference::plan::Plan;
 
 use super::replay::{TIMES_ON_BROKERS, target_of};
 use super::run::once;
-use super::{Refusal, accepting_nothing, open, options, runtime, usage};
+use super::{Refusal, accepting_nothing, open_for, options, runtime, usage};
 use crate::cli::ShrinkArgs;
 use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
 
-pub(crate) fn shrink(args: ShrinkArgs) -> Result<Exit, Refusal> {
+pub(crate) fn shrink(args: ShrinkArgs, config: Config) -> Result<Exit, Refusal> {
     let loaded = case::load(&args.case).map_err(usage)?;
     let target = target_of(args.target, loaded.target.as_deref())?;
     let options = options(&target, accepting_nothing(args.judging), Some(&args.shrinking));
     let folder = Folder::create(&args.output.out).map_err(usage)?;
-    let rig = Rig { folder: Some(folder), ..Rig::default() };
+    let rig = Rig { folder: Some(folder), config, ..Rig::default() };
     let times = args.times.unwrap_or(if target.is_deterministic() { 1 } else { TIMES_ON_BROKERS });
     let property = args.property.or(loaded.property);
     let shrunk = runtime()?.block_on(async {
-        let adapter = open(&target, &rig).await?;
+        let adapter = open_for(&loaded.plan, &target, &rig).await?;
         let found = fail(&adapter, &loaded.plan, property.as_deref(), times, &options, &rig).await;
         let shrunk = match found {
             Ok(Some((kind, failing))) => {

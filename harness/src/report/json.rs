@@ -1,8 +1,10 @@
 //! The report as JSON: `summary.json`, and what `--json` prints. Versioned; fields are added, never changed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use onceness_properties::Claim;
+use onceness_reference::plan::Fault;
 use serde::Serialize;
 
 use super::{Accepted, ClaimReport, Failure, Report};
@@ -22,6 +24,7 @@ pub fn render(report: &Report) -> String {
         seed: report.seed,
         cases: report.cases,
         failing: report.failing,
+        faults: &report.faults,
         silent: report.silent,
         last_error: report.last_error.as_deref(),
         seconds: report.seconds,
@@ -51,6 +54,7 @@ struct Summary<'a> {
     seed: u64,
     cases: u64,
     failing: u64,
+    faults: &'a BTreeMap<Fault, u64>,
     silent: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<&'a str>,

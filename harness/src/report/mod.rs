@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onceness_properties::Claim;
 use onceness_reference::features::Features;
-use onceness_reference::plan::Plan;
+use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::profile::Profile;
 use serde::Serialize;
 
@@ -36,6 +36,8 @@ pub struct Report {
     pub cases: u64,
     /// How many of them failed.
     pub failing: u64,
+    /// How often the broker was really struck, by fault.
+    pub faults: BTreeMap<Fault, u64>,
     /// How many cases the target did not answer in.
     pub silent: u64,
     /// What it was in the last of them.
@@ -176,6 +178,7 @@ impl Report {
             seed: options.seed,
             cases: searched.cases,
             failing: searched.failing,
+            faults: searched.faults.clone(),
             silent: searched.silent,
             last_error: searched.last_error.as_ref().map(ToString::to_string),
             seconds,

@@ -110,12 +110,13 @@ fn troubles(report: &Report) -> String {
 
 fn verdict(report: &Report) -> String {
     let run = format!(
-        "{} on {}, seed {}, in {:.1} s ({} cases/s)",
+        "{}{} on {}, seed {}, in {:.1} s ({})",
         count(report.cases, "case"),
+        faults(report),
         report.driven,
         report.seed,
         report.seconds,
-        thousands((report.cases as f64 / report.seconds.max(0.001)) as u64),
+        rate(report),
     );
     let names = |word: Word| {
         let claims = report.claims.iter().filter(|claim| claim.verdict == word);
@@ -137,6 +138,24 @@ fn verdict(report: &Report) -> String {
         Ended::Complete => String::new(),
     };
     format!("\n{run}{cut}\n{sentence}\n")
+}
+
+/// Behind the number of cases: how often the broker was struck.
+fn faults(report: &Report) -> String {
+    let struck = report.faults.iter().map(|(fault, times)| count(*times, fault.name()));
+    let struck: Vec<String> = struck.collect();
+    match struck.is_empty() {
+        true => String::new(),
+        false => format!(" with {} of the broker", struck.join(", ")),
+    }
+}
+
+fn rate(report: &Report) -> String {
+    let rate = report.cases as f64 / report.seconds.max(0.001);
+    match rate < 10.0 {
+        true => format!("{} cases/min", thousands((rate * 60.0) as u64)),
+        false => format!("{} cases/s", thousands(rate as u64)),
+    }
 }
 
 /// Why nothing can be concluded, the weightiest reason alone.
@@ -180,6 +199,7 @@ mod tests {
     use anstream::adapter::strip_str;
     use expect_test::expect;
     use onceness_properties::Claim;
+    use onceness_reference::plan::Fault;
 
     use super::super::{Accepted, ClaimReport, PropertyReport, Report, Word};
     use super::render;
@@ -201,6 +221,7 @@ mod tests {
             seed: 7,
             cases: 2_000,
             failing: 0,
+            faults: [(Fault::Restart, 1_031), (Fault::Kill, 1)].into(),
             silent: 1,
             last_error: Some("Produce to localhost:9092: closed".to_owned()),
             seconds: 10.0,
@@ -243,7 +264,7 @@ mod tests {
             the target did not answer in 1 case; the last time: Produce to localhost:9092: closed
             failed to write x: disk full
 
-            2,000 cases on Apache Kafka, seed 7, in 10.0 s (200 cases/s)
+            2,000 cases with 1,031 restarts, 1 kill of the broker on Apache Kafka, seed 7, in 10.0 s (200 cases/s)
             inconclusive: untested: fencing for transactional
         "#]]
         .assert_eq(&strip_str(&render(&report)).to_string());

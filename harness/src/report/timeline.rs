@@ -276,6 +276,7 @@ fn tell_answer(of: EventId, preparation: bool, fate: Fate, outcome: &Outcome) ->
             let held = count(u64::from(rounds), "round");
             format!("{request} arrives late, held for {held}: {answer}")
         }
+        Fate::Delivered if lost => format!("{request} gets no reply that tells"),
         Fate::Delivered => format!("{request} is answered: {answer}"),
     };
     paint(NOTE, text)
@@ -353,6 +354,8 @@ fn list(items: &[String]) -> String {
 fn tell_fault(fault: Fault, happened: bool) -> String {
     let what = match fault {
         Fault::Restart => "the broker is killed and started again",
+        Fault::Kill => "the broker is killed in the midst of the round, and started again",
+        Fault::Pause => "the broker stops for a while, as by SIGSTOP, and then goes on",
     };
     match happened {
         true => paint(NOTE, what),

@@ -37,7 +37,7 @@ async fn run(target: Target, cases: u64, jobs: usize) -> Report {
             final_runs: 1,
         },
     };
-    let adapter = target.open().await.expect("the embedded broker is always there");
+    let adapter = target.open(&Rig::default()).await.expect("the embedded broker is always there");
     certify(Arc::clone(&adapter), &options, &Rig::default()).await
 }
 
@@ -89,7 +89,7 @@ fn correct_brokers_of_every_permitted_kind_are_not_accused() {
     for rules in Rules::permitted() {
         let memory = Memory::new(rules, "permitted".to_owned());
         for seed in 0..2_000 {
-            let (profile, plan) = generate::plan(seed, Features::ALL);
+            let (profile, plan) = generate::plan(seed, Features::EMBEDDED);
             let history = block_on(memory.run(&plan)).expect("memory is always there");
             for judgement in judge(&history) {
                 let Verdict::Violated(violations) = judgement.verdict else { continue };
@@ -104,7 +104,7 @@ fn correct_brokers_of_every_permitted_kind_are_not_accused() {
 fn the_same_plan_gives_the_same_history_bytes() {
     for seed in 0..200 {
         let bytes = || {
-            let (_, plan) = generate::plan(seed, Features::ALL);
+            let (_, plan) = generate::plan(seed, Features::EMBEDDED);
             let memory = Memory::new(Rules::default(), "memory".to_owned());
             let history = block_on(memory.run(&plan)).expect("memory is always there");
             (text::plan_to_json(&plan), text::history_to_lines(&history))
@@ -118,7 +118,7 @@ fn the_same_plan_gives_the_same_history_bytes() {
 fn a_proptest_of_ones_own_shrinks_well() {
     let memory = Memory::new((DEFECTS[0].rules)(), "memory:no-dedup".to_owned());
     let mut runner = TestRunner::deterministic();
-    let failed = runner.run(&generate::plans(Features::ALL), |plan| {
+    let failed = runner.run(&generate::plans(Features::EMBEDDED), |plan| {
         let history = block_on(memory.run(&plan)).expect("memory is always there");
         let broken = judge(&history).iter().any(|one| matches!(one.verdict, Verdict::Violated(_)));
         if broken { Err(TestCaseError::fail("a promise was broken")) } else { Ok(()) }

@@ -25,7 +25,7 @@ impl Adapter for Wrong {
     }
 
     fn features(&self) -> Features {
-        Features::ALL
+        Features::EMBEDDED
     }
 
     fn prepare(&self, _cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {

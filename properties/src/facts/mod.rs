@@ -118,6 +118,8 @@ pub struct Facts<'h> {
     /// Answers to sends and to ends of transactions: the call, the answer.
     pub(crate) answers: Vec<(At, At)>,
     pub(crate) restarts: Vec<At>,
+    /// Restarts in the middle of a round: whatever was under way then may have happened before or not at all.
+    pub(crate) kills: Vec<At>,
     pub(crate) stuck: Vec<At>,
     /// An offset where a reader saw something else than another.
     pub(crate) conflicts: Vec<Odd>,
@@ -179,6 +181,7 @@ impl<'h> Facts<'h> {
             rises: vec![Vec::new(); txns],
             answers: Vec::new(),
             restarts: Vec::new(),
+            kills: Vec::new(),
             stuck: Vec::new(),
             conflicts: Vec::new(),
             strangers: Vec::new(),

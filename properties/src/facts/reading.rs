@@ -174,6 +174,7 @@ impl<'h> Facts<'h> {
                 self.end_life(party);
             }
             Event::Fault { fault: Fault::Restart, happened: true } => self.restarts.push(at),
+            Event::Fault { fault: Fault::Kill, happened: true } => self.kills.push(at),
             Event::Committed { group, partition, offset } => {
                 self.committed.insert((*group, *partition), (at, *offset));
                 self.tell(*group, *partition, at, at, *offset);

@@ -30,7 +30,7 @@ fn names_are_unique_and_found() {
 
 #[test]
 fn a_claim_needs_what_its_target_cannot_do() {
-    let poor = Features { tv1: false, tv2: false, fates: false, restart: false, members: false };
+    let poor = Features::NONE;
     let supported = |name: &str, claim, features| {
         property(name).is_some_and(|one| one.is_supported(claim, features))
     };

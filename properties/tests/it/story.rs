@@ -114,6 +114,11 @@ impl Story {
         self.event(Event::Fault { fault: Fault::Restart, happened: true })
     }
 
+    /// A restart while requests are under way.
+    pub(crate) fn kill(&mut self) -> EventId {
+        self.event(Event::Fault { fault: Fault::Kill, happened: true })
+    }
+
     /// Opens with a producer epoch and the saved position of partition 0.
     pub(crate) fn open(&mut self, client: u8, epoch: i16, position: Option<Offset>) -> EventId {
         self.does(client, Call::Open, opened(epoch, position))

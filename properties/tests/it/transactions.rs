@@ -448,6 +448,24 @@ mod resend {
         resent(0, false, again).check("resend", Claim::Idempotent, expect!["untested"]);
     }
 
+    /// The answer was under way when the broker was killed, so it is told after the kill: the batch came before.
+    #[test]
+    fn only_the_last_batch_is_remembered_across_a_kill() {
+        let killed = |later: u32| {
+            let mut story = Story::of([producer(Delivery::Idempotent)]);
+            let send = story.send(0, 0, &[100]);
+            story.kill();
+            story.answer(send, Fate::ReplyLost, appended(0));
+            for tag in 1..=later {
+                story.send(0, 0, &[tag]);
+            }
+            story.answer(send, Fate::Delivered, OUT_OF_ORDER);
+            story
+        };
+        killed(1).check("resend", Claim::Idempotent, expect!["untested"]);
+        killed(0).check("resend", Claim::Idempotent, expect!["e0 e2 e3: the batch of c0 with r100 was accepted in p0 at offset 0, but was refused with OUT_OF_ORDER_SEQUENCE_NUMBER (45) when it was resent"]);
+    }
+
     #[test]
     fn what_the_client_learned_counts_as_an_answer() {
         let mut story = Story::of([producer(Delivery::Idempotent)]);

@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use onceness_reference::features::Features;
 use onceness_reference::generate::{plan, plans};
 use onceness_reference::plan::{
-    Client, Delivery, Fate, Isolation, Op, Plan, Protocol, Saving, Step,
+    Client, Delivery, Fate, Fault, Isolation, Op, Plan, Protocol, Saving, Step,
 };
 use onceness_reference::text::plan_to_json;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 const SEEDS: u64 = 2_000;
-
-const NOTHING: Features =
-    Features { tv1: false, tv2: false, fates: false, restart: false, members: false };
 
 fn drawn(features: Features) -> impl Iterator<Item = Plan> {
     (0..SEEDS).map(move |seed| plan(seed, features).1)
@@ -36,22 +33,26 @@ fn different_seeds_give_different_plans() {
     assert_eq!(texts.len() as u64, SEEDS);
 }
 
-/// All 32 kinds of target: what is drawn for each is well formed, and asks for nothing that it cannot do.
+/// All 256 kinds of target: what is drawn for each is well formed, and asks for nothing that it cannot do.
 #[test]
 fn plans_keep_within_what_the_target_can_do() {
     let flag = |bits: u64, place: u64| bits >> place & 1 == 1;
     for seed in 0..32 * SEEDS {
-        let bits = seed % 32;
+        let bits = seed % 256;
         let features = Features {
             tv1: flag(bits, 0),
             tv2: flag(bits, 1),
             fates: flag(bits, 2),
             restart: flag(bits, 3),
             members: flag(bits, 4),
+            kill: flag(bits, 5),
+            pause: flag(bits, 6),
+            dear: flag(bits, 7),
         };
         let (_, plan) = plan(seed, features);
         assert_eq!(plan.check(), Ok(()), "seed {seed}");
         assert!(needs(&plan).within(features), "seed {seed}: {features:?}");
+        assert!(!features.dear || plan.faults().count() <= 2, "seed {seed}");
     }
 }
 
@@ -65,7 +66,10 @@ fn needs(plan: &Plan) -> Needs {
         tv1: protocols(Protocol::Tv1),
         tv2: protocols(Protocol::Tv2),
         fates: plan.steps().any(is_fated),
-        restart: plan.rounds.iter().any(|round| !round.faults.is_empty()),
+        restart: plan.faults().any(|fault| fault == Fault::Restart),
+        kill: plan.faults().any(|fault| fault == Fault::Kill),
+        pause: plan.faults().any(|fault| fault == Fault::Pause),
+        dear: false,
         members: consumers.any(|consumer| consumer.member),
     })
 }
@@ -79,14 +83,25 @@ impl Needs {
             && (can.tv2 || !need.tv2)
             && (can.fates || !need.fates)
             && (can.restart || !need.restart)
+            && (can.kill || !need.kill)
+            && (can.pause || !need.pause)
             && (can.members || !need.members)
     }
+}
+
+/// Faults that take seconds are in about every second plan.
+#[test]
+fn dear_faults_are_few() {
+    let struck =
+        drawn(Features { dear: true, ..Features::ALL }).filter(|plan| plan.faults().count() > 0);
+    let struck = struck.count() as u64;
+    assert!((SEEDS * 35 / 100..SEEDS * 55 / 100).contains(&struck), "{struck}");
 }
 
 #[test]
 fn a_target_that_can_do_little_still_gets_plans() {
     let sends = |plan: &Plan| plan.steps().any(|step| matches!(step.op, Op::Send { .. }));
-    let count = drawn(NOTHING).filter(sends).count() as u64;
+    let count = drawn(Features::NONE).filter(sends).count() as u64;
     assert!(count * 100 >= SEEDS * 95, "{count}");
 }
 
@@ -104,6 +119,8 @@ const MINIMUMS: &[(u32, &[&str])] = &[
             "held",
             "reply lost",
             "restart",
+            "kill",
+            "pause",
             "process",
             "save",
             "reads committed",
@@ -188,7 +205,9 @@ fn shapes(plan: &Plan) -> Vec<&'static str> {
         (lives, "second life"),
         (talks_after_successor(plan), "zombie that writes or ends"),
         (commits_a_write(plan), "commit of a write"),
-        (plan.rounds.iter().any(|round| !round.faults.is_empty()), "restart"),
+        (plan.faults().any(|fault| fault == Fault::Restart), "restart"),
+        (plan.faults().any(|fault| fault == Fault::Kill), "kill"),
+        (plan.faults().any(|fault| fault == Fault::Pause), "pause"),
         (plan.rounds.iter().any(|round| round.steps.len() > 1), "overlap"),
         (plan.steps().any(batches), "batches in flight"),
         (plan.partitions > 1, "partitions"),

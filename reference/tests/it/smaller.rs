@@ -118,6 +118,16 @@ fn a_fault() {
     shrinks_to(1, 0, |plan| plan.rounds.iter().any(|round| round.faults == [Fault::Restart]));
 }
 
+/// One of several faults, and a kill in the middle of a round only where it has to be in the middle.
+#[test]
+fn one_fault_of_several() {
+    let has = |plan: &Plan, wanted| plan.faults().any(|fault| fault == wanted);
+    shrinks_to(1, 0, |plan| has(plan, Fault::Kill));
+    shrinks_to(1, 0, |plan| has(plan, Fault::Pause));
+    let found = shrinks_to(1, 0, |plan| has(plan, Fault::Kill) || has(plan, Fault::Restart));
+    assert!(found.iter().all(|plan| plan.faults().eq([Fault::Restart])));
+}
+
 #[test]
 fn a_restart_between_two_steps() {
     shrinks_to(4, 1, |plan| {

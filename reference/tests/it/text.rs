@@ -239,6 +239,7 @@ fn everything() -> History {
     events.extend(skips.map(|why| Event::Skipped { step, client, why }));
     events.push(Event::Crashed { step, client });
     events.extend([true, false].map(|happened| Event::Fault { fault: Fault::Restart, happened }));
+    events.extend([Fault::Kill, Fault::Pause].map(|fault| Event::Fault { fault, happened: true }));
     events.push(Event::Healed);
     let partition = Partition(0);
     for (isolation, last_stable) in

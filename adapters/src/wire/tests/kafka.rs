@@ -35,7 +35,7 @@ async fn connect() -> Kafka {
 
 async fn room(kafka: &Kafka) -> Way {
     let room = kafka.rooms.take(&kafka.cluster).await.expect("a topic can be made");
-    Way::new(kafka.cluster.clone(), kafka.rooms.clone(), room)
+    Way::new(kafka.cluster.clone(), kafka.rooms.clone(), room, None)
 }
 
 /// Asks on a lane of one's own, again and again while the answer is "not now".

@@ -319,7 +319,7 @@ async fn everything(era: Era, protocol: Protocol) {
     let kafka = Kafka::connect(&[address]).await.expect("it answers as a broker does");
     assert_eq!(kafka.features().tv2, era == Era::New);
     let room = kafka.rooms.take(&kafka.cluster).await.expect("topics can be made");
-    let way = Arc::new(Way::new(kafka.cluster.clone(), kafka.rooms.clone(), room));
+    let way = Arc::new(Way::new(kafka.cluster.clone(), kafka.rooms.clone(), room, None));
     let (partition, txn, group) = (Partition(2), TxnId(0), Group(0));
     let session = Session { producer: 7, epoch: 1 };
     let next = if protocol == Protocol::Tv2 { Session { producer: 7, epoch: 2 } } else { session };

@@ -125,6 +125,7 @@ const MINIMUMS: &[(u32, &[&str])] = &[
             "save in transaction",
             "request lost",
             "repeated",
+            "busy",
             "reads uncommitted",
             "saves after processing",
             "saves before processing",
@@ -271,6 +272,7 @@ fn fate_name(fate: Fate) -> &'static str {
         Fate::RequestLost => "request lost",
         Fate::ReplyLost => "reply lost",
         Fate::Repeated => "repeated",
+        Fate::Busy => "busy",
         Fate::Held { .. } => "held",
     }
 }

@@ -48,17 +48,18 @@ pub enum CopyNumber {
 /// Tells of an exchange when it is over, however it ends.
 pub(super) struct Witness {
     owner: Arc<dyn Owner>,
-    pub(super) exchange: Exchange,
+    /// Boxed, for few requests have one, and each that waits has room for it.
+    pub(super) exchange: Box<Exchange>,
 }
 
 impl Witness {
     pub(super) fn new(owner: Arc<dyn Owner>, exchange: Exchange) -> Self {
-        Witness { owner, exchange }
+        Witness { owner, exchange: Box::new(exchange) }
     }
 
     /// A witness of the second copy.
     pub(super) fn second(&self) -> Witness {
-        let exchange = Exchange { copy: CopyNumber::Second, ..self.exchange.clone() };
+        let exchange = Exchange { copy: CopyNumber::Second, ..(*self.exchange).clone() };
         Witness::new(self.owner.clone(), exchange)
     }
 
@@ -68,12 +69,12 @@ impl Witness {
             Ok(answer) => self.exchange.answer = answer,
             Err(Fault(words)) => self.exchange.trouble = Some(words),
         }
-        self.exchange.clone()
+        (*self.exchange).clone()
     }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        self.owner.saw(self.exchange.clone());
+        self.owner.saw((*self.exchange).clone());
     }
 }

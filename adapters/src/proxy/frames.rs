@@ -3,6 +3,8 @@
 //! A frame is its length and so many bytes. Its fields are looked at in the buffer that it passes through, which holds
 //! [`READ_AHEAD`] bytes whatever the length claims; only what a fate has to keep is held, and that has a bound of its own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -29,6 +31,8 @@ pub(super) struct Pace {
     pub(super) bytes: Duration,
     /// False while the client is stalled.
     pub(super) goes: watch::Receiver<bool>,
+    /// The largest buffer so far.
+    pub(super) largest: Arc<AtomicUsize>,
 }
 
 impl Pace {
@@ -94,8 +98,13 @@ impl Inbox {
 
     /// Sees to it that so many bytes of a frame are here.
     async fn fill(&mut self, wanted: usize) -> Result<(), Fault> {
+        self.fill_on_the_way_to(wanted, wanted).await
+    }
+
+    /// The same, where so many more will be wanted.
+    async fn fill_on_the_way_to(&mut self, all: usize, wanted: usize) -> Result<(), Fault> {
         while self.bytes.len() < wanted {
-            let missing = (wanted - self.bytes.len()).clamp(READ_AT_FIRST, READ_AHEAD);
+            let missing = (all - self.bytes.len()).clamp(READ_AT_FIRST, READ_AHEAD);
             let within = self.hurried.then_some(self.pace.bytes);
             let received = match within {
                 None => self.receive(missing).await?,
@@ -115,6 +124,7 @@ impl Inbox {
 
     async fn receive(&mut self, room: usize) -> Result<usize, Fault> {
         self.bytes.reserve(room);
+        self.pace.largest.fetch_max(self.bytes.capacity(), Ordering::Relaxed);
         let received = self.stream.read_buf(&mut self.bytes).await;
         received.map_err(|cause| Fault(format!("the connection to {} broke: {cause}", self.whose)))
     }
@@ -258,7 +268,7 @@ impl Frame<'_> {
                 return Ok(());
             }
             self.flush(way).await?;
-            self.inbox.fill(1).await?;
+            self.inbox.fill_on_the_way_to(count, 1).await?;
         }
     }
 

@@ -231,7 +231,7 @@ impl Onward<'_> {
             Fate::Held { .. } => {
                 let frame = frame.take().await?;
                 let address = self.address.to_owned();
-                let exchange = witness.exchange.clone();
+                let exchange = (*witness.exchange).clone();
                 let held = self.link.shared.hold(HeldRequest { address, frame, exchange });
                 witness.exchange.held = Some(held);
                 return self.cut(&start, witness).await;

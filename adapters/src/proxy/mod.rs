@@ -21,6 +21,7 @@ mod start;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +95,7 @@ struct Shared {
     ip: IpAddr,
     goes: watch::Sender<bool>,
     bytes_within: Duration,
+    largest: Arc<AtomicUsize>,
     state: Mutex<State>,
 }
 
@@ -161,6 +163,7 @@ impl Proxy {
             ip: address.ip(),
             goes: watch::channel(true).0,
             bytes_within,
+            largest: Arc::default(),
             state: Mutex::default(),
         });
         let mut state = shared.state();
@@ -215,6 +218,11 @@ impl Proxy {
         Some(witness.told(answer))
     }
 
+    /// How large any one buffer has become, in bytes. There are two for each connection.
+    pub fn largest_buffer(&self) -> usize {
+        self.shared.largest.load(Ordering::Relaxed)
+    }
+
     /// The requests that are held.
     pub fn held(&self) -> Vec<HeldId> {
         self.shared.state().held.keys().copied().collect()
@@ -243,7 +251,8 @@ impl Shared {
     }
 
     fn pace(&self) -> Pace {
-        Pace { bytes: self.bytes_within, goes: self.goes.subscribe() }
+        let goes = self.goes.subscribe();
+        Pace { bytes: self.bytes_within, goes, largest: self.largest.clone() }
     }
 
     fn accept(self: &Arc<Self>, listener: TcpListener, brokers: Arc<[String]>) -> AbortHandle {

@@ -55,8 +55,8 @@ pub fn busy_code(api: i16) -> Option<Code> {
 }
 
 /// The APIs that have such an error.
-pub fn busy_apis() -> impl Iterator<Item = ApiKey> {
-    BUSY.iter().map(|(key, _)| *key)
+pub fn busy_apis() -> impl Iterator<Item = i16> + Clone {
+    BUSY.iter().map(|(key, _)| *key as i16)
 }
 
 /// The answer to a request that the broker never sees: a frame with its length. None where there is no such answer to it.

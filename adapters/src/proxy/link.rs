@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::addresses::{self, Listeners};
 use super::exchange::{CopyNumber, Exchange, Witness};
 use super::frames::{COPY_MAX, Copy, Frame, Inbox, Outbox, Pace, Way};
+use super::said::api_name;
 use super::start::Start;
 use super::{ConnectionId, Fault, HeldRequest, Sentence, Shared, busy};
 use crate::wire::fields::Fields;
@@ -449,9 +450,4 @@ async fn dial(addresses: &[String]) -> Result<(TcpStream, String), Fault> {
         }
     }
     Err(fault)
-}
-
-/// What Kafka calls an API.
-pub(super) fn api_name(api: i16) -> String {
-    ApiKey::try_from(api).map_or_else(|()| format!("API {api}"), |key| format!("{key:?}"))
 }

@@ -8,7 +8,8 @@
 //! one for each connection, and small buffers. Dropping it closes everything.
 //!
 //! In reading order: `frames` (how bytes pass), `start` (what a request is), `addresses` (what has to be changed in answers),
-//! `busy` (answers in the broker's name), `link` (one connection), `exchange` and `rules` (what its owner says and is told).
+//! `busy` (answers in the broker's name), `link` (one connection), `exchange`, `said` and `rules` (what its owner says and is
+//! told).
 
 mod addresses;
 mod busy;
@@ -16,6 +17,7 @@ mod exchange;
 mod frames;
 mod link;
 mod rules;
+mod said;
 mod start;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ use tokio::task::AbortHandle;
 pub use busy::{busy_apis, busy_code};
 pub use exchange::{CopyNumber, Exchange};
 pub use rules::{Rule, Rules};
+pub use said::{api_name, apis};
 pub use start::Start;
 
 use crate::TargetError;

@@ -3,4 +3,5 @@
 mod broken;
 mod broker;
 mod fates;
+mod plain;
 mod rewriting;

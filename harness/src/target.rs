@@ -130,7 +130,11 @@ fn kafka(rest: &str) -> Result<Target, TargetSyntax> {
     Ok(Target::Kafka { addresses, client })
 }
 
-fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
+/// Reads addresses by commas.
+///
+/// # Errors
+/// When one is none.
+pub fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
     hosts.split(',').map(address).collect()
 }
 

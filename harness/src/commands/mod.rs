@@ -16,6 +16,7 @@ mod catalogue;
 mod certify;
 mod check;
 mod plan;
+mod proxy;
 mod replay;
 mod run;
 mod shrink;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> Result<Exit, Refusal> {
         Command::Shrink(args) => shrink::shrink(args),
         Command::Check(args) => check::check(args),
         Command::Plan(args) => plan::plan(&args),
+        Command::Proxy(args) => proxy::proxy(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }

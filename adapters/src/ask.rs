@@ -128,6 +128,11 @@ impl Ask {
         match self.fate {
             Fate::Delivered => self.deliver(wire, request).await,
             Fate::RequestLost => self.tell(wire, Outcome::Unknown),
+            Fate::Busy => {
+                let code = busy(request);
+                self.waiting = Some(code);
+                self.tell(wire, Outcome::Refused(code));
+            }
             Fate::ReplyLost => {
                 let answer = wire.transport.call(self.lane, request).await;
                 let outcome = outcome(request, &answer);
@@ -232,6 +237,15 @@ impl Ask {
     fn tell<T: Transport>(&self, wire: &Wire<'_, T>, outcome: Outcome) {
         let fate = if self.copies == 0 { self.fate } else { Fate::Delivered };
         wire.record(Event::Answer { of: self.of, preparation: self.preparation, fate, outcome });
+    }
+}
+
+/// What a broker says that cannot now: the proxy's words for stock clients, at the API that each request becomes.
+fn busy(request: &Request) -> Code {
+    match request {
+        Request::Produce { .. } => Code::NOT_ENOUGH_REPLICAS,
+        Request::AddPartition { .. } | Request::AddGroup { .. } => Code::CONCURRENT_TRANSACTIONS,
+        _ => Code::COORDINATOR_LOAD_IN_PROGRESS,
     }
 }
 

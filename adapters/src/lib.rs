@@ -12,6 +12,7 @@ pub mod memory;
 pub mod node;
 mod payload;
 mod progress;
+pub mod proxy;
 mod reading;
 mod record;
 mod run;

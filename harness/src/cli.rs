@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Print the plan that a seed draws
     Plan(PlanArgs),
+    /// Stand between your own application and Kafka, and let its requests meet faults
+    Proxy(ProxyArgs),
     /// List the properties that are judged, with their sources
     Properties(ListArgs),
     /// List the seeded defects of `memory:DEFECT`
@@ -223,6 +225,68 @@ pub(crate) struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A plan is rules in TOML. Each says which requests, what befalls them, and when:
+
+  [[rule]]
+  api = \"Produce\"          # by Kafka's name
+  client = \"billing\"       # only of this client.id; left out: of any
+  fate = \"reply-lost\"
+  nth = 3                  # the third of them
+
+  [[rule]]
+  api = \"EndTxn\"
+  txn = \"payments-1\"       # only of this transactional id
+  fate = \"held\"
+  hold = \"5s\"
+  every = 10               # the 10th, the 20th, ...
+
+  [[rule]]
+  api = \"Produce\"
+  fate = \"busy\"
+  error = \"NOT_LEADER_OR_FOLLOWER\"   # or its number; left out: the usual one
+  percent = 2.5            # by dice (--seed)
+
+Fates:
+  request-lost  it never arrives; the connection is cut
+  reply-lost    it arrives, its answer does not; the connection is cut
+  repeated      it arrives twice, the second time on another connection
+  held          it arrives later, on another connection; the client's is cut
+  busy          it never arrives; an error in the broker's name says to try again
+  delivered     nothing, but it is shown
+
+Each request with a fate is shown on a line: when, on which connection, of which client, which API
+and version, the fate, and what the broker said. Ctrl-C ends it with the counts, and exit code 0.
+
+Examples:
+  onceness proxy --to localhost:9092
+  onceness proxy --to kafka-1:9092,kafka-2:9092 --listen 0.0.0.0:19092 --plan faults.toml --verbose
+")]
+pub(crate) struct ProxyArgs {
+    /// The cluster, HOST:PORT; several addresses by commas
+    #[arg(long, value_name = "HOST:PORT", value_parser = addresses, env = "ONCENESS_TO", hide_env_values = true)]
+    pub(crate) to: Addresses,
+    /// Where clients connect; each broker gets one more port of the same address, any that is free
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:19092",
+        env = "ONCENESS_LISTEN",
+        hide_env_values = true
+    )]
+    pub(crate) listen: String,
+    /// What befalls which requests [default: nothing befalls any]
+    #[arg(long, value_name = "FILE", env = "ONCENESS_PLAN", hide_env_values = true)]
+    pub(crate) plan: Option<PathBuf>,
+    /// Rolls the dice of rules by percent [default: a random one, which is printed]
+    #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
+    pub(crate) seed: Option<u64>,
+    /// Show each request, also those that nothing befalls
+    #[arg(long, env = "ONCENESS_VERBOSE", hide_env_values = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Print it as JSON
     #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
@@ -286,6 +350,10 @@ pub(crate) struct OutputArgs {
     pub(crate) json: bool,
 }
 
+/// Addresses of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses(pub(crate) Vec<String>);
+
 /// Ids of known weaknesses.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedIds(pub(crate) Vec<&'static str>);
@@ -335,6 +403,11 @@ fn accepted(text: &str) -> Result<AcceptedIds, String> {
         ids.push(weakness.id);
     }
     Ok(AcceptedIds(ids))
+}
+
+fn addresses(text: &str) -> Result<Addresses, String> {
+    let read = onceness::target::addresses(text);
+    read.map(Addresses).map_err(|error| error.to_string())
 }
 
 fn property(text: &str) -> Result<String, String> {

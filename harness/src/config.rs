@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use onceness_adapters::node::Launch;
-use serde::de::{self, Deserializer};
+use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::nearest::unknown;
@@ -114,11 +114,7 @@ impl Config {
 
     fn read(path: &Path) -> Result<Config, ConfigError> {
         let fault = |reason: String| ConfigError { path: path.to_owned(), line: None, reason };
-        let text = fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-        let sections = toml::from_str::<Sections>(&text).map_err(|error| ConfigError {
-            line: error.span().map(|span| 1 + text[..span.start].matches('\n').count()),
-            ..fault(reason(error.message()))
-        })?;
+        let sections = read_toml::<Sections>(path)?;
         let path = std::path::absolute(path).map_err(|error| fault(error.to_string()))?;
         let config = Config { path: Some(path), named: false, sections };
         for (name, section) in &config.sections.launch {
@@ -189,7 +185,7 @@ impl LaunchSection {
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text)
         .map_err(|error| de::Error::custom(format!("'{text}' is no time such as 30s: {error}")))
@@ -200,6 +196,16 @@ fn signal<'de, D: Deserializer<'de>>(from: D) -> Result<Signal, D::Error> {
     text.parse().map_err(|_| {
         let known = Signal::iterator().map(Signal::as_str);
         de::Error::custom(unknown("signal", &text, known))
+    })
+}
+
+/// Reads a TOML file. What is wrong with it is said with its line, a wrong key with the nearest ones.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let fault = |reason: String| ConfigError { path: path.to_owned(), line: None, reason };
+    let text = fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| ConfigError {
+        line: error.span().map(|span| 1 + text[..span.start].matches('\n').count()),
+        ..fault(reason(error.message()))
     })
 }
 

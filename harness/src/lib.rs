@@ -40,6 +40,7 @@ pub mod case;
 pub mod certify;
 pub mod config;
 pub mod exit;
+pub mod faults;
 pub mod folder;
 pub mod gauge;
 pub mod nearest;

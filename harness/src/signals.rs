@@ -10,15 +10,20 @@ const ABORTED: i32 = 130;
 
 /// Listens in the background.
 pub(crate) fn listen(stop: &Stop) {
+    listen_for(stop, "stopping: running cases end, then the target is cleaned up");
+}
+
+/// The same, for a command that has something else to do before it ends.
+pub(crate) fn listen_for(stop: &Stop, what: &'static str) {
     let stop = stop.clone();
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     // Where no signals can be had, the system's own handling stays: the process just ends.
     if let (Ok(interrupt), Ok(terminate)) = (interrupt, terminate) {
-        tokio::spawn(wait(stop, interrupt, terminate));
+        tokio::spawn(wait(stop, what, interrupt, terminate));
     }
 }
 
-async fn wait(stop: Stop, mut interrupt: Signal, mut terminate: Signal) {
+async fn wait(stop: Stop, what: &str, mut interrupt: Signal, mut terminate: Signal) {
     loop {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -27,7 +32,7 @@ async fn wait(stop: Stop, mut interrupt: Signal, mut terminate: Signal) {
         if stop.asked() {
             std::process::exit(ABORTED);
         }
-        tell("stopping: running cases end, then the target is cleaned up; once more to abort");
+        tell(&format!("{what}; once more to abort"));
         stop.ask();
     }
 }

@@ -204,7 +204,11 @@ fn client(query: &str) -> Result<Client, TargetSyntax> {
     Ok(client)
 }
 
-fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
+/// Reads addresses by commas.
+///
+/// # Errors
+/// When one is none.
+pub fn addresses(hosts: &str) -> Result<Vec<String>, TargetSyntax> {
     hosts.split(',').map(address).collect()
 }
 

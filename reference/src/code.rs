@@ -20,6 +20,9 @@ macro_rules! codes {
                 pub const $name: Code = Code($number);
             )*
 
+            /// All codes that we have a name for.
+            pub const NAMED: &[Code] = &[$(Code($number)),*];
+
             /// The name that Kafka gives this code, if we know it.
             pub fn name(self) -> Option<&'static str> {
                 match self.0 {

@@ -9,7 +9,7 @@ pub struct Features {
     pub tv1: bool,
     /// Transactions by the protocol of KIP-890 part 2.
     pub tv2: bool,
-    /// Requests can be lost, repeated and held.
+    /// Requests can be lost, repeated, held and put off.
     pub fates: bool,
     /// The broker can be killed between rounds and started again.
     pub restart: bool,

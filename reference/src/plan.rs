@@ -260,6 +260,8 @@ pub enum Fate {
     ReplyLost,
     /// It arrives twice. The client sees the first answer.
     Repeated,
+    /// It never arrives: an answer in the broker's name says that it cannot now. The client asks again.
+    Busy,
     /// The network keeps it. The client notices a timeout; the request arrives as late as this.
     Held {
         /// How many rounds later it arrives, overlapping the steps of that round. At the latest before the final reads.

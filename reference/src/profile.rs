@@ -29,6 +29,8 @@ pub struct Profile {
     pub reply_lost: u8,
     /// The chance that a request is repeated.
     pub repeated: u8,
+    /// The chance that a request is put off in the broker's name.
+    pub busy: u8,
     /// The chance that a request is held.
     pub held: u8,
     /// For how many rounds at most.
@@ -90,6 +92,8 @@ impl Profile {
             records_max: *pick(&mut dice, &[1, 2, 4]),
             keys: *pick(&mut dice, &[1, 2, 8]),
             poll_max: *pick(&mut dice, &[1, 3, 8]),
+            // Younger than the others: drawn last, so that their seeds mean what they meant.
+            busy: sometimes(&mut dice, fates, 40, 20),
         }
     }
 }

@@ -261,7 +261,10 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
         Fate::Delivered => true,
         Fate::Held { .. } if step.op == Op::Save => false,
         Fate::Held { rounds } if rounds == 0 || rounds > HELD_ROUNDS_MAX => false,
-        Fate::Repeated if client.delivery == Some(Delivery::AtMostOnce) && sends => false,
+        // Who waits for no answer cannot be told to ask again.
+        Fate::Repeated | Fate::Busy if client.delivery == Some(Delivery::AtMostOnce) && sends => {
+            false
+        }
         _ => sends || ends || inits || saves,
     };
     if !allowed {

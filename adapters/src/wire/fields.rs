@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 
 /// What is left of an answer.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     bytes: Bytes,
     /// Whether lengths are varints and structures end in tagged fields (KIP-482).
     flexible: bool,
@@ -18,7 +18,7 @@ pub(super) struct Fields {
 
 /// Why an answer cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) String);
+pub(crate) struct Malformed(pub(crate) String);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,36 +29,36 @@ impl fmt::Display for Malformed {
 type Read<T> = Result<T, Malformed>;
 
 impl Fields {
-    pub(super) fn new(bytes: Bytes, flexible: bool) -> Self {
+    pub(crate) fn new(bytes: Bytes, flexible: bool) -> Self {
         Fields { bytes, flexible }
     }
 
-    pub(super) fn bool(&mut self) -> Read<bool> {
+    pub(crate) fn bool(&mut self) -> Read<bool> {
         self.bytes.try_get_u8().map(|byte| byte != 0).map_err(|_| ends())
     }
 
-    pub(super) fn i8(&mut self) -> Read<i8> {
+    pub(crate) fn i8(&mut self) -> Read<i8> {
         self.bytes.try_get_i8().map_err(|_| ends())
     }
 
-    pub(super) fn i16(&mut self) -> Read<i16> {
+    pub(crate) fn i16(&mut self) -> Read<i16> {
         self.bytes.try_get_i16().map_err(|_| ends())
     }
 
-    pub(super) fn i32(&mut self) -> Read<i32> {
+    pub(crate) fn i32(&mut self) -> Read<i32> {
         self.bytes.try_get_i32().map_err(|_| ends())
     }
 
-    pub(super) fn i64(&mut self) -> Read<i64> {
+    pub(crate) fn i64(&mut self) -> Read<i64> {
         self.bytes.try_get_i64().map_err(|_| ends())
     }
 
-    pub(super) fn uuid(&mut self) -> Read<u128> {
+    pub(crate) fn uuid(&mut self) -> Read<u128> {
         self.bytes.try_get_u128().map_err(|_| ends())
     }
 
     /// A string; null reads as an empty one, for no answer gives the two different meanings.
-    pub(super) fn text(&mut self) -> Read<String> {
+    pub(crate) fn text(&mut self) -> Read<String> {
         let length = match self.flexible {
             true => self.compact_length()?,
             false => i64::from(self.i16()?),
@@ -68,13 +68,18 @@ impl Fields {
     }
 
     /// Bytes, or null.
-    pub(super) fn blob(&mut self) -> Read<Option<Bytes>> {
+    pub(crate) fn blob(&mut self) -> Read<Option<Bytes>> {
         let length = self.length()?;
         self.take(length)
     }
 
     /// An array; null reads as an empty one.
-    pub(super) fn array<T>(&mut self, mut entry: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    pub(crate) fn array<T>(&mut self, mut entry: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        (0..self.count()?).map(|_| entry(self)).collect()
+    }
+
+    /// How many entries an array has, where they are read one by one; null reads as none.
+    pub(crate) fn count(&mut self) -> Read<i64> {
         let count = self.length()?;
         if count > self.bytes.len() as i64 || count < -1 {
             let left = self.bytes.len();
@@ -82,11 +87,11 @@ impl Fields {
                 "has an array of {count} entries in its last {left} bytes"
             )));
         }
-        (0..count).map(|_| entry(self)).collect()
+        Ok(count.max(0))
     }
 
     /// An array of structures, whose tagged fields are passed over.
-    pub(super) fn structs<T>(
+    pub(crate) fn structs<T>(
         &mut self,
         mut entry: impl FnMut(&mut Self) -> Read<T>,
     ) -> Read<Vec<T>> {
@@ -98,12 +103,12 @@ impl Fields {
     }
 
     /// Passes over the tagged fields at the end of a structure.
-    pub(super) fn pass_tags(&mut self) -> Read<()> {
+    pub(crate) fn pass_tags(&mut self) -> Read<()> {
         self.tags(|_, _| Ok(()))
     }
 
     /// Hands over the tagged fields at the end of a structure. What is not read of one is passed over.
-    pub(super) fn tags(&mut self, mut field: impl FnMut(u32, &mut Self) -> Read<()>) -> Read<()> {
+    pub(crate) fn tags(&mut self, mut field: impl FnMut(u32, &mut Self) -> Read<()>) -> Read<()> {
         if !self.flexible {
             return Ok(());
         }
@@ -116,8 +121,18 @@ impl Fields {
         Ok(())
     }
 
+    /// The same bytes, read by the other of the two encodings: a header's form is not its body's.
+    pub(crate) fn encoded(self, flexible: bool) -> Self {
+        Fields { flexible, ..self }
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Nothing may be left.
-    pub(super) fn end(self) -> Read<()> {
+    pub(crate) fn end(self) -> Read<()> {
         match self.bytes.len() {
             0 => Ok(()),
             extra => Err(Malformed(format!("has {extra} bytes too many"))),

@@ -9,7 +9,7 @@ pub mod bare;
 mod batch;
 mod cluster;
 mod connection;
-mod fields;
+pub(crate) mod fields;
 mod groups;
 mod producing;
 mod reading;

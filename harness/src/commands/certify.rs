@@ -80,7 +80,7 @@ pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal
 }
 
 /// Of the same source as the keys of hash maps: good enough to differ from run to run, and short enough to be typed.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0) >> 16
 }

@@ -22,6 +22,7 @@ mod catalogue;
 mod certify;
 mod check;
 mod plan;
+mod proxy;
 mod replay;
 mod run;
 mod shrink;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refus
         Command::Shrink(args) => shrink::shrink(args, config()?),
         Command::Check(args) => check::check(args),
         Command::Plan(args) => plan::plan(&args, config()?),
+        Command::Proxy(args) => proxy::proxy(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }

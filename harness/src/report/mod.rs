@@ -19,6 +19,7 @@ pub mod failure;
 pub mod json;
 pub mod judged;
 pub mod junit;
+pub mod requests;
 pub mod style;
 pub mod table;
 pub mod timeline;

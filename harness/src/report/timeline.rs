@@ -267,6 +267,9 @@ fn tell_answer(of: EventId, preparation: bool, fate: Fate, outcome: &Outcome) ->
     let answer = tell_outcome(outcome);
     let text = match fate {
         Fate::RequestLost => format!("{request} is lost on its way"),
+        Fate::Busy => {
+            format!("{request} never arrives, it is put off in the broker's name: {answer}")
+        }
         Fate::ReplyLost if lost => format!("{request} gets no reply"),
         Fate::ReplyLost => format!("{request} arrives, the reply is lost: {answer}"),
         Fate::Repeated => {

@@ -19,6 +19,7 @@ fn help_is_as_it_was() {
     check("shrink --help", expect_file!["help/shrink.txt"]);
     check("check --help", expect_file!["help/check.txt"]);
     check("plan --help", expect_file!["help/plan.txt"]);
+    check("proxy --help", expect_file!["help/proxy.txt"]);
 }
 
 #[test]

@@ -4,11 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::liar;
 use crate::onceness::Desk;
+use crate::proxy::Running;
 
 #[test]
 #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
@@ -59,6 +65,114 @@ fn a_real_kafka_is_driven_and_read_back_by_librdkafka() {
     }
     let left: Vec<String> = our_topics(&address).difference(&before).cloned().collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn a_stock_producer_meets_each_fate_through_the_proxy_on_a_real_kafka() {
+    const RECORDS: usize = 60;
+    let (_alone, address) = alone();
+    let topic = Topic::make(&address);
+    let desk = Desk::new();
+    let rules = ["reply-lost", "request-lost", "repeated", "busy", "held"];
+    let rules = rules.into_iter().enumerate().map(|(place, fate)| {
+        let hold = if fate == "held" { "hold = '300ms'\n" } else { "" };
+        let nth = 5 + 7 * place;
+        format!("[[rule]]\napi = 'Produce'\nclient = 'stock'\nfate = '{fate}'\nnth = {nth}\n{hold}")
+    });
+    let more = "[[rule]]\napi = 'InitProducerId'\nfate = 'busy'\nnth = 1\n\
+                [[rule]]\napi = 'EndTxn'\nfate = 'busy'\nnth = 1\n";
+    desk.write("faults.toml", &(rules.collect::<String>() + more));
+    let proxy = Running::start(&desk, &format!("--to {address} --plan faults.toml --seed 1"));
+
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &proxy.address).set("client.id", "stock");
+    config.set("enable.idempotence", "true").set("linger.ms", "0");
+    let producer: FutureProducer = config.create().expect("a client");
+    let mut acknowledged = Vec::new();
+    for number in 0..RECORDS {
+        let payload = number.to_string();
+        let record = FutureRecord::<(), _>::to(&topic.name).partition(0).payload(&payload);
+        let sent = producer.send(record, Duration::from_secs(20));
+        futures::executor::block_on(sent).expect("it is acknowledged in the end");
+        acknowledged.push(payload);
+    }
+    // What was held has arrived by then.
+    std::thread::sleep(Duration::from_millis(500));
+    drop(producer);
+    let ended = proxy.interrupt();
+    assert_eq!(topic.payloads(), acknowledged, "{}", ended.stdout);
+
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let says = |words: &str| assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    let shown = |fate: &str, said: &str| {
+        let line =
+            |line: &str| line.contains(fate) && line.contains(said) && line.contains("stock");
+        assert!(ended.stdout.lines().any(line), "{fate}, {said}: {}", ended.stdout);
+    };
+    shown("reply-lost", "no error");
+    shown("request-lost", "never arrived");
+    shown("second copy", "no error");
+    shown("repeated", "no error");
+    shown("busy", "NOT_ENOUGH_REPLICAS (19)");
+    shown("busy", "COORDINATOR_LOAD_IN_PROGRESS (14)");
+    shown("held 300ms", "kept");
+    shown("arrives late", "");
+    says("Produce held, nth 33, client stock: applied to 1 of ");
+    says("EndTxn busy, nth 1: never applied: no such request came");
+}
+
+/// A topic of one test, gone when the test is over.
+struct Topic {
+    address: String,
+    name: String,
+}
+
+impl Topic {
+    fn make(address: &str) -> Topic {
+        let name = format!("onceness-test-{:08x}", std::process::id());
+        let topic = Topic { address: address.to_owned(), name };
+        let new = [NewTopic::new(&topic.name, 1, TopicReplication::Fixed(1))];
+        let (admin, options) = (topic.admin(), AdminOptions::new());
+        let made = futures::executor::block_on(admin.create_topics(&new, &options));
+        let made = made.expect("a broker answers");
+        assert!(made[0].is_ok(), "{made:?}");
+        topic
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        (ClientConfig::new().set("bootstrap.servers", &self.address)).create().expect("a client")
+    }
+
+    /// What is in it, in order, read from the broker itself.
+    fn payloads(&self) -> Vec<String> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address).set("group.id", &self.name);
+        config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+        let reader: BaseConsumer = config.create().expect("a client");
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&self.name, 0, Offset::Beginning).expect("an offset");
+        reader.assign(&from).expect("it is assigned");
+        let mut payloads = Vec::new();
+        loop {
+            match reader.poll(Duration::from_secs(10)).expect("a record, or the end") {
+                Err(KafkaError::PartitionEOF(_)) => return payloads,
+                read => {
+                    let record = read.expect("a record");
+                    let payload = record.payload_view::<str>().expect("a payload");
+                    payloads.push(payload.expect("our text").to_owned());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        let (admin, options) = (self.admin(), AdminOptions::new());
+        let gone = [&self.name[..]];
+        let _ = futures::executor::block_on(admin.delete_topics(&gone, &options));
+    }
 }
 
 /// The broker, for one test at a time: what one leaves behind is told by comparing.

@@ -77,7 +77,10 @@ impl Asked {
         if matches!(outcome, Outcome::Done(_)) {
             self.done_by = self.done_by.min(at);
         }
-        self.puts_off(outcome);
+        // Of a request that never arrived the broker knows nothing, whatever was said in its name.
+        if fate != Fate::Busy {
+            self.puts_off(outcome);
+        }
     }
 
     fn puts_off(&mut self, outcome: &Outcome) {

@@ -142,6 +142,7 @@ const MINIMUMS: &[(u32, &[&str])] = &[
             "save in transaction",
             "request lost",
             "repeated",
+            "busy",
             "reads uncommitted",
             "saves after processing",
             "saves before processing",
@@ -290,6 +291,7 @@ fn fate_name(fate: Fate) -> &'static str {
         Fate::RequestLost => "request lost",
         Fate::ReplyLost => "reply lost",
         Fate::Repeated => "repeated",
+        Fate::Busy => "busy",
         Fate::Held { .. } => "held",
     }
 }

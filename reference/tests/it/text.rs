@@ -217,6 +217,7 @@ fn everything() -> History {
         Fate::RequestLost,
         Fate::ReplyLost,
         Fate::Repeated,
+        Fate::Busy,
         Fate::Held { rounds: 3 },
     ];
     for (i, fate) in fates.into_iter().enumerate() {

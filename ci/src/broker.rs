@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use tempfile::TempDir;
 
+use crate::kafka::Recipe;
 use crate::process::{self, Process};
 use crate::undertaker::Undertaker;
 
@@ -21,17 +22,40 @@ pub(crate) struct Broker<'a> {
 /// The environment variable by which tests learn of the broker.
 pub(crate) const VARIABLE: &str = "ONCENESS_KAFKA";
 
+/// The one by which they, and `onceness` itself, learn of a recipe for one.
+pub(crate) const RECIPE_VARIABLE: &str = "ONCENESS_CONFIG";
+
 /// Runs a command with the broker's address in place of every `{}`; its exit code is ours.
 pub(crate) fn lend(
     broker: &Broker<'_>,
     command: &[OsString],
     undertaker: &Undertaker,
 ) -> anyhow::Result<ExitCode> {
-    let words = command.iter().map(|word| fill(word, &broker.address)).collect::<Vec<_>>();
+    let mut command = filled(command, &broker.address)?;
+    run(command.env(VARIABLE, &broker.address), undertaker)
+}
+
+/// The same for a broker that the command starts itself: the file that says how stands for every `{}`.
+pub(crate) fn lend_recipe(
+    recipe: &Recipe,
+    command: &[OsString],
+    undertaker: &Undertaker,
+) -> anyhow::Result<ExitCode> {
+    let file = recipe.file();
+    let mut command = filled(command, &file)?;
+    run(command.env(RECIPE_VARIABLE, &file).env("TMPDIR", recipe.temporary()), undertaker)
+}
+
+fn filled(command: &[OsString], by: &str) -> anyhow::Result<Command> {
+    let words = command.iter().map(|word| fill(word, by)).collect::<Vec<_>>();
     let (program, arguments) = words.split_first().context("no command to run")?;
     let mut command = Command::new(program);
-    command.args(arguments).env(VARIABLE, &broker.address);
-    let status = Process::foreground(&mut command, undertaker)?.wait()?;
+    command.args(arguments);
+    Ok(command)
+}
+
+fn run(command: &mut Command, undertaker: &Undertaker) -> anyhow::Result<ExitCode> {
+    let status = Process::foreground(command, undertaker)?.wait()?;
     Ok(ExitCode::from(process::exit_code(status)))
 }
 

@@ -36,6 +36,12 @@ pub(crate) const LEAVES_NOTHING: Line =
 pub(crate) const KAFKA_TESTS: Line =
     line("tests on kafka", "cargo test --workspace kafka -- --ignored");
 
+/// The tests that start Kafka themselves, by the file that ONCENESS_CONFIG names. One at a time: they look at what is left.
+pub(crate) const LAUNCH_TESTS: Line = line(
+    "tests that launch kafka",
+    "cargo test --package onceness launch:: -- --ignored --test-threads 1",
+);
+
 /// The certificate of a real Apache Kafka. KAFKA-17754 is a weakness of the protocol before KIP-890. Enough cases
 /// that every property of every claim is tested.
 pub(crate) const CERTIFY_KAFKA: Line = line(

@@ -69,12 +69,18 @@ impl<'a> Gate<'a> {
         let broker =
             self.step("start kafka", &start, |_| kafka::start(version, Pace::Short, undertaker))?;
         self.step(commands::KAFKA_TESTS.name, commands::KAFKA_TESTS.words, |gate| {
-            gate.kafka_tests(&broker)
+            gate.tests(&gate.build(commands::KAFKA_TESTS.words, Some(&broker), None))
         })?;
         self.command(&commands::CERTIFY_KAFKA, Some(&broker))?;
         self.step("stop kafka", "and delete its data", |_| {
             drop(broker);
             Ok(())
+        })?;
+        self.step(commands::LAUNCH_TESTS.name, commands::LAUNCH_TESTS.words, |gate| {
+            let recipe = kafka::recipe(version, Pace::Short, undertaker)?;
+            let mut command = gate.build(commands::LAUNCH_TESTS.words, None, None);
+            command.env(broker::RECIPE_VARIABLE, recipe.file()).env("TMPDIR", recipe.temporary());
+            gate.tests(&command)
         })?;
         self.command(&commands::LEAVES_NOTHING, None)
     }
@@ -116,9 +122,8 @@ impl<'a> Gate<'a> {
     }
 
     /// Runs the tests of a real broker, and insists that there was one.
-    fn kafka_tests(&self, broker: &Broker<'_>) -> anyhow::Result<()> {
-        let command = self.build(commands::KAFKA_TESTS.words, Some(broker), None);
-        let mut process = Process::background(&command, self.undertaker, Output::Piped)?;
+    fn tests(&self, command: &Command) -> anyhow::Result<()> {
+        let mut process = Process::background(command, self.undertaker, Output::Piped)?;
         let passed = process.take_stdout().map(|stdout| {
             std::thread::spawn(move || echo(BufReader::new(stdout), std::io::stdout()))
         });
@@ -126,7 +131,7 @@ impl<'a> Gate<'a> {
         // The leader has ended; ending its whole group closes the pipe for certain.
         drop(process);
         match passed.map(|thread| thread.join()) {
-            Some(Ok(0)) => bail!("no test with kafka in its name ran"),
+            Some(Ok(0)) => bail!("no test ran"),
             Some(Ok(_)) => Ok(()),
             _ => bail!("failed to read the output of the tests"),
         }
@@ -144,6 +149,7 @@ impl<'a> Gate<'a> {
             // A broker of the caller's is none of the gate's business.
             None => command.env_remove(broker::VARIABLE),
         };
+        command.env_remove(broker::RECIPE_VARIABLE);
         command
     }
 

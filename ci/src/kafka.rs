@@ -3,6 +3,7 @@
 //! Restarts are what conformance is about, so everything that makes a start slow is done once, at installation.
 
 mod install;
+mod recipe;
 mod settings;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use anyhow::Context;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
 pub(crate) use self::install::is_cached;
+pub(crate) use self::recipe::{Recipe, recipe};
+use self::settings::Registration;
 use crate::broker::Broker;
 use crate::launch::{self, Failure};
 use crate::undertaker::Undertaker;
@@ -74,8 +77,11 @@ fn launch<'a>(
     let properties = data.path().join("server.properties");
     let logs = data.path().join("data");
     install::copy_formatted(home, &logs)?;
-    std::fs::write(&properties, settings::server_properties(port, controller_port, &logs))
-        .with_context(|| format!("failed to write {}", properties.display()))?;
+    std::fs::write(
+        &properties,
+        settings::server_properties(port, controller_port, &logs, Registration::Safe),
+    )
+    .with_context(|| format!("failed to write {}", properties.display()))?;
 
     let command = java(home, java_options, &["kafka.Kafka"], &properties)?;
     launch::launch(&command, port, data, undertaker)
@@ -101,13 +107,28 @@ fn java(
     main: &[&str],
     properties: &Path,
 ) -> anyhow::Result<Command> {
-    let mut command = Command::new("java");
-    command.current_dir(home).args(options);
-    if let Some(folder) = properties.parent() {
-        command.arg(format!("-Djava.io.tmpdir={}", folder.display()));
-    }
-    command.arg("-cp").arg(install::class_path(home)?).args(main).arg(properties);
+    let words = java_words(home, options, main, properties)?;
+    let mut command = Command::new(&words[0]);
+    command.current_dir(home).args(&words[1..]);
     Ok(command)
+}
+
+/// The same, word by word. The first is the program.
+fn java_words(
+    home: &Path,
+    options: &[String],
+    main: &[&str],
+    properties: &Path,
+) -> anyhow::Result<Vec<String>> {
+    let mut words = vec!["java".to_owned()];
+    words.extend_from_slice(options);
+    if let Some(folder) = properties.parent() {
+        words.push(format!("-Djava.io.tmpdir={}", folder.display()));
+    }
+    words.extend(["-cp".to_owned(), install::class_path(home)?]);
+    words.extend(main.iter().map(|word| (*word).to_owned()));
+    words.push(properties.display().to_string());
+    Ok(words)
 }
 
 #[cfg(test)]

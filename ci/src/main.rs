@@ -32,6 +32,7 @@ Examples:
   cargo ci --without-kafka                     everything that needs no Java
   cargo ci kafka -- onceness certify kafka://{}
   cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored
+  cargo ci launch -- onceness certify launch:kafka
   cargo ci kfake -- onceness certify kafka://{}";
 
 const KAFKA_EXAMPLES: &str = "\
@@ -40,6 +41,12 @@ Examples:
   cargo ci kafka 4.0.0 -- onceness certify kafka://{} --cases 100
   cargo ci kafka --long -- onceness certify kafka://{} --cases 20000
   cargo ci kafka -- bash                       look around; ONCENESS_KAFKA holds the address";
+
+const LAUNCH_EXAMPLES: &str = "\
+Examples:
+  cargo ci launch -- onceness certify launch:kafka --accept KAFKA-17754
+  cargo ci launch 4.0.0 -- onceness certify launch:kafka --cases 60
+  cargo ci launch -- cat {}                    how to start it, for an onceness.toml of your own";
 
 const KFAKE_EXAMPLES: &str = "\
 Examples:
@@ -72,6 +79,19 @@ enum Task {
         #[arg(long)]
         long: bool,
         /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Run a command with an onceness.toml by which `onceness` starts, kills and restarts Apache Kafka by itself.
+    #[command(after_help = LAUNCH_EXAMPLES)]
+    Launch {
+        /// The release to run; fetched once by Maven, then cached.
+        #[arg(default_value = kafka::DEFAULT_VERSION)]
+        version: kafka::Version,
+        /// Let the JVM optimize fully: slower for its first 20 seconds, twice as fast after 30.
+        #[arg(long)]
+        long: bool,
+        /// What to run; every {} becomes the path of the file, as does the variable ONCENESS_CONFIG.
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
@@ -113,6 +133,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let pace = if long { kafka::Pace::Long } else { kafka::Pace::Short };
             tools::check_for_kafka(&version)?;
             broker::lend(&kafka::start(&version, pace, &undertaker)?, &command, &undertaker)
+        }
+        Some(Task::Launch { version, long, command }) => {
+            let pace = if long { kafka::Pace::Long } else { kafka::Pace::Short };
+            tools::check_for_kafka(&version)?;
+            broker::lend_recipe(&kafka::recipe(&version, pace, &undertaker)?, &command, &undertaker)
         }
         Some(Task::Kfake { command }) => {
             tools::check_for_kfake()?;

@@ -95,6 +95,11 @@ impl Folder {
         Ok(path)
     }
 
+    /// Forgets the plans that workers were running when they were given up.
+    pub(crate) fn clear_slots(&self) {
+        let _ = fs::remove_dir_all(self.path.join("running"));
+    }
+
     /// The place for the plan that a worker is running.
     pub(crate) fn slot(&self, worker: usize) -> Slot {
         Slot { path: self.path.join("running").join(format!("{worker}.json")) }

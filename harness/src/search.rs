@@ -163,6 +163,10 @@ pub async fn search(adapter: &Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
     let finish = async { while workers.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, finish).await.is_err() {
         workers.shutdown().await;
+        // Given up because we were told to stop, not because of what they ran.
+        if let (Some(folder), Some(_)) = (&rig.folder, ended) {
+            folder.clear_slots();
+        }
     }
     let mut searched = Searched::default();
     for part in parts {

@@ -93,7 +93,7 @@ pub async fn shrink(
         silent: 0,
     };
     let ended = shrinking.run().await;
-    let (hits, runs) = shrinking.measure().await;
+    let (hits, runs) = shrinking.measure(u32::MAX).await;
     Shrunk { smallest: shrinking.best, tries: shrinking.tries, ended, hits, runs }
 }
 
@@ -134,8 +134,9 @@ impl Shrinking<'_> {
             return ShrinkEnded::BudgetSpent;
         }
         self.show();
+        // One failure is enough to go on.
         if !self.options.deterministic
-            && self.measure().await == (0, self.options.shrink.final_runs)
+            && self.measure(1).await == (0, self.options.shrink.final_runs)
         {
             return ShrinkEnded::Unrepeatable;
         }
@@ -163,15 +164,16 @@ impl Shrinking<'_> {
         let mut tries = self.tries;
         let mut silent = self.silent;
         let mut room = self.room;
+        let at_once = self.at_once(&plan);
         let end = loop {
-            while candidates_left && running.len() < self.options.jobs.max(1) {
+            while candidates_left && running.len() < at_once {
                 let Some((place, plan)) = candidates.next() else {
                     candidates_left = false;
                     break;
                 };
                 let runs = self.goal.confirm.runs as usize;
                 if room < runs {
-                    room = self.options.jobs.max(1) * runs;
+                    room = at_once * runs;
                     // If it cannot be made ahead, each run makes its own, or tells why not.
                     let _ = self.goal.adapter.prepare(room).await;
                 }
@@ -227,8 +229,15 @@ impl Shrinking<'_> {
         end
     }
 
-    /// How surely the best plan fails: in so many of so many runs, many at once.
-    async fn measure(&mut self) -> (u32, u32) {
+    /// How many candidates are tried at once. Where faults take seconds they come one after the other anyway, and one that is
+    /// given up leaves the next to wait for the broker.
+    fn at_once(&self, plan: &Plan) -> usize {
+        let dear = self.goal.adapter.features().dear && plan.faults().next().is_some();
+        if dear { 1 } else { self.options.jobs.max(1) }
+    }
+
+    /// How surely the best plan fails: in so many of so many runs, many at once, until it failed often enough.
+    async fn measure(&mut self, enough: u32) -> (u32, u32) {
         let once = Goal { confirm: Confirm::ONCE, ..self.goal.clone() };
         let plan = Arc::new(self.best.plan.clone());
         let mut results = futures::stream::iter(0..self.options.shrink.final_runs)
@@ -244,7 +253,12 @@ impl Shrinking<'_> {
                 () = self.rig.stop.wait() => None,
             };
             match result {
-                Some(Ok(Candidate::Fails(_))) => (hits, runs) = (hits + 1, runs + 1),
+                Some(Ok(Candidate::Fails(_))) => {
+                    (hits, runs) = (hits + 1, runs + 1);
+                    if hits >= enough {
+                        return (hits, runs);
+                    }
+                }
                 Some(Ok(Candidate::Passes)) => runs += 1,
                 Some(_) => {}
                 None => return (hits, runs),

@@ -80,8 +80,8 @@ impl Profile {
             crash_at_request: sometimes(&mut dice, fates, 50, 20),
             crash: sometimes(&mut dice, true, 50, 12),
             restart: sometimes(&mut dice, features.restart, 65, 40),
-            kill: sometimes(&mut dice, features.kill, 40, 30),
-            pause: sometimes(&mut dice, features.pause, 40, 30),
+            kill: sometimes(&mut dice, features.kill, 55, 35),
+            pause: sometimes(&mut dice, features.pause, 55, 35),
             faults_max: match features.dear {
                 // Half of the plans get none: those run many at once, and are as many as the others cost.
                 true => *pick(&mut dice, &[0, 0, 1, 2]),

@@ -22,6 +22,9 @@ use crate::transport::Lane;
 
 /// How long a transaction may stay open: longer than any case, for nothing here waits for it.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
+/// The same while the broker is hurt, which takes its time: no transaction may expire on the way, for no property knows of
+/// that. Brokers permit 15 minutes unless told otherwise.
+const TRANSACTION_TIMEOUT_IN_ORDEALS_MS: i32 = 600_000;
 /// How long a broker may wait for replicas; it should say so before we give up on its answer.
 const PRODUCE_TIMEOUT_MS: i32 = 8_000;
 /// Any version that we speak.
@@ -35,7 +38,10 @@ impl Way {
         };
         let request = InitProducerIdRequest::default()
             .with_transactional_id(txn.map(|txn| self.transactional_id(txn)))
-            .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
+            .with_transaction_timeout_ms(match self.is_ordeal() {
+                true => TRANSACTION_TIMEOUT_IN_ORDEALS_MS,
+                false => TRANSACTION_TIMEOUT_MS,
+            })
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1);
         let (code, session) = self.exchange(lane, &broker, ANY, &request).await?;

@@ -203,6 +203,11 @@ impl Way {
         }
     }
 
+    /// Whether the broker is hurt in this case.
+    pub(super) fn is_ordeal(&self) -> bool {
+        self.ordeal.is_some()
+    }
+
     /// The broker is dead, and so are all connections to it.
     fn hang_up(&self) {
         self.lanes().clear();
@@ -363,7 +368,7 @@ impl Transport for Way {
     /// 1, 2, 4, … ms, 50 at most.
     async fn back_off(&self, retry: u32) -> bool {
         tokio::time::sleep(pause(retry)).await;
-        let patience = if self.ordeal.is_some() { PATIENCE_IN_ORDEALS } else { PATIENCE };
+        let patience = if self.is_ordeal() { PATIENCE_IN_ORDEALS } else { PATIENCE };
         (1..=retry).map(pause).sum::<Duration>() < patience
     }
 

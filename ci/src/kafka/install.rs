@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::settings::{self, ARCHIVE};
+use super::settings::{self, ARCHIVE, Registration};
 use super::{Pace, Version, java};
 use crate::cache;
 use crate::undertaker::Undertaker;
@@ -58,6 +58,11 @@ pub(super) fn copy_formatted(home: &Path, to: &Path) -> anyhow::Result<()> {
     copy().with_context(|| format!("failed to copy {} to {}", from.display(), to.display()))
 }
 
+/// What is copied: a fresh broker's disk.
+pub(super) fn formatted(home: &Path) -> PathBuf {
+    home.join(FORMATTED)
+}
+
 /// The jars in a fixed order, as the archive of classes is only valid for that order.
 pub(super) fn class_path(home: &Path) -> anyhow::Result<String> {
     let folder = home.join(JARS);
@@ -95,8 +100,11 @@ fn fetch(version: &Version, into: &Path, undertaker: &Undertaker) -> anyhow::Res
 fn format(home: &Path, undertaker: &Undertaker) -> anyhow::Result<()> {
     let properties = home.join("format.properties");
     // The ports do not matter: formatting writes only identities and the default features of the release.
-    fs::write(&properties, settings::server_properties(9092, 9093, &home.join(FORMATTED)))
-        .with_context(|| format!("failed to write {}", properties.display()))?;
+    fs::write(
+        &properties,
+        settings::server_properties(9092, 9093, &home.join(FORMATTED), Registration::Safe),
+    )
+    .with_context(|| format!("failed to write {}", properties.display()))?;
     let main = ["kafka.tools.StorageTool", "format", "-t", settings::CLUSTER_ID, "-c"];
     let command = java(home, &settings::java_options(Pace::Short, home), &main, &properties)?;
     cache::run(&command, home, undertaker).context("failed to format the storage")

@@ -1,5 +1,6 @@
 //! The texts that make a single broker quick to start, quick to restart and fit for transactions.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use super::{Pace, Version};
@@ -58,8 +59,32 @@ pub(super) fn java_options(pace: Pace, home: &Path) -> Vec<String> {
     options
 }
 
-/// One node that is both broker and controller.
-pub(super) fn server_properties(port: u16, controller_port: u16, logs: &Path) -> String {
+/// How long the controller believes in a broker that it hears nothing of. A killed broker is let in again only when its old
+/// registration has expired (9 s by default).
+#[derive(Clone, Copy)]
+pub(super) enum Registration {
+    /// On a busy machine a broker with less loses its registration, and with it all leaders, without having been killed.
+    Safe,
+    /// Where it is killed all the time anyway.
+    Short,
+}
+
+impl Registration {
+    fn timeout_ms(self) -> u32 {
+        match self {
+            Registration::Safe => 4_000,
+            Registration::Short => 1_500,
+        }
+    }
+}
+
+/// One node that is both broker and controller. Ports may be placeholders that somebody else fills in.
+pub(super) fn server_properties(
+    port: impl Display,
+    controller_port: impl Display,
+    logs: &Path,
+    registration: Registration,
+) -> String {
     format!(
         "\
 process.roles=broker,controller
@@ -85,10 +110,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=3
 
-# A killed broker is let in again soon, for its old registration has to expire first (9 s by default). But with a second or
-# less a broker on a busy machine loses its registration, and with it all leaders, without having been killed.
-broker.session.timeout.ms=4000
-broker.heartbeat.interval.ms=500
+# A killed broker is let in again soon.
+broker.session.timeout.ms={session}
+broker.heartbeat.interval.ms={heartbeat}
 
 # Waiting is not what is tested: groups form at once, expired transactions are aborted within a second.
 group.initial.rebalance.delay.ms=0
@@ -103,7 +127,9 @@ log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
 num.io.threads=4
 ",
-        logs = logs.display()
+        logs = logs.display(),
+        session = registration.timeout_ms(),
+        heartbeat = registration.timeout_ms() / 8,
     )
 }
 
@@ -122,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_properties_name_ports_and_folder() {
-        let text = server_properties(1, 2, Path::new("/d"));
+        let text = server_properties(1, 2, Path::new("/d"), Registration::Safe);
         assert!(text.contains("\nlisteners=BROKER://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n"));
         assert!(text.contains("\ncontroller.quorum.voters=1@127.0.0.1:2\n"));
         assert!(text.contains("\nlog.dirs=/d\n"));
@@ -130,7 +156,7 @@ mod tests {
 
     #[test]
     fn each_property_is_set_once() {
-        let text = server_properties(1, 2, Path::new("/d"));
+        let text = server_properties(1, 2, Path::new("/d"), Registration::Safe);
         let keys = text
             .lines()
             .filter(|line| !line.starts_with('#'))

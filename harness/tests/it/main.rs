@@ -6,6 +6,7 @@ mod embedded;
 mod help;
 mod interrupt;
 mod kafka;
+mod launch;
 mod liar;
 mod library;
 mod onceness;

@@ -27,10 +27,20 @@ pub(crate) fn lend(
     command: &[OsString],
     undertaker: &Undertaker,
 ) -> anyhow::Result<ExitCode> {
-    let words = command.iter().map(|word| fill(word, &broker.address)).collect::<Vec<_>>();
+    run_with(command, &broker.address, &[(VARIABLE, broker.address.clone())], undertaker)
+}
+
+/// The same for whatever is lent, and all that the command's environment says of it.
+pub(crate) fn run_with(
+    command: &[OsString],
+    lent: &str,
+    variables: &[(&str, String)],
+    undertaker: &Undertaker,
+) -> anyhow::Result<ExitCode> {
+    let words = command.iter().map(|word| fill(word, lent)).collect::<Vec<_>>();
     let (program, arguments) = words.split_first().context("no command to run")?;
     let mut command = Command::new(program);
-    command.args(arguments).env(VARIABLE, &broker.address);
+    command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
     let status = Process::foreground(&mut command, undertaker)?.wait()?;
     Ok(ExitCode::from(process::exit_code(status)))
 }

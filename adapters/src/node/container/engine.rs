@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -141,6 +142,17 @@ pub(super) fn follow(mut output: Output, mut log: File) -> JoinHandle<()> {
             }
         }
     })
+}
+
+/// The port, unless somebody listens there: it would be taken for the broker.
+pub(super) fn free(port: u16) -> Result<u16, String> {
+    match TcpListener::bind((LOCAL, port)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
+            "{LOCAL}:{port} is taken by another program; end that, or leave out the network 'host'"
+        )),
+        // Whatever else is wrong with it, the broker says so better.
+        _ => Ok(port),
+    }
 }
 
 /// Whether an engine refused to publish a port because somebody else has it.

@@ -122,7 +122,7 @@ impl Container {
         let log = log.try_clone().map_err(|error| fault(error.to_string()))?;
         let guard = Guard::hire().map_err(|error| fault(format!("no guard for it: {error}")))?;
         let port = match image.network.as_deref() {
-            Some(HOST_NETWORK) => image.port,
+            Some(HOST_NETWORK) => engine::free(image.port).map_err(fault)?,
             _ => free_port(Vec::new()).map_err(fault)?,
         };
         let container = Container {

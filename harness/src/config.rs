@@ -474,7 +474,7 @@ mod tests {
         refused(
             "[container.x]\nenviroment = {}",
             &expect![
-                "failed to read onceness.toml: line 2: unknown key 'enviroment'; did you mean 'environment'?"
+                "failed to read onceness.toml: line 2: unknown key 'enviroment'; did you mean 'environment' or 'kafka-environment'?"
             ],
         );
         refused(

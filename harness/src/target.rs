@@ -304,7 +304,7 @@ mod tests {
         check(
             "mem",
             &expect![
-                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
             ],
         );
         check(
@@ -336,12 +336,23 @@ mod tests {
         check(
             "lunch:kafka",
             &expect![
-                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
             ],
         );
-        check("container:", &expect![]);
-        check("container://apache/kafka:", &expect![]);
-        check("container:a b", &expect![]);
+        check(
+            "container:",
+            &expect!["error: '' is not an image; write one such as container:apache/kafka:4.1.1"],
+        );
+        check(
+            "container://",
+            &expect!["error: '//' is not an image; write one such as container:apache/kafka:4.1.1"],
+        );
+        check(
+            "container:a b",
+            &expect![
+                "error: 'a b' is not an image; write one such as container:apache/kafka:4.1.1"
+            ],
+        );
         check(
             "kafka://a:1?klient=wire",
             &expect!["error: unknown target option 'klient'; did you mean 'client'?"],
@@ -353,7 +364,7 @@ mod tests {
         check(
             "",
             &expect![
-                "error: unknown target ''; known: memory, kafka, launch (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+                "error: unknown target ''; known: memory, kafka, launch, container (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
             ],
         );
     }

@@ -11,7 +11,7 @@ mod parts;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub(crate) use self::engine::{Engine, HOST};
+pub(crate) use self::engine::{Engine, HOST, Unavailable};
 use crate::broker;
 use crate::kafka::Version;
 use crate::undertaker::Undertaker;

@@ -30,11 +30,11 @@ fn a_container_is_killed_and_paused_and_not_accused() {
     let (_alone, image) = alone();
     let desk = Desk::new();
     let done = desk
-        .run(&format!("certify container:{image} --cases 6 --seed 1 --accept KAFKA-17754 --json"));
+        .run(&format!("certify container:{image} --cases 5 --seed 7 --accept KAFKA-17754 --json"));
     // So few cases leave something untested, which is not green; but nothing is accused.
     assert!(matches!(done.code, Some(0 | 3)), "{done:?}");
     let summary = done.json();
-    assert_eq!(summary["cases"], 6, "{done:?}");
+    assert_eq!(summary["cases"], 5, "{done:?}");
     assert_eq!(summary["failing"], 0, "{done:?}");
     assert_eq!(summary["troubles"], serde_json::json!([]), "{done:?}");
     let struck = |fault: &str| summary["faults"][fault].as_u64().unwrap_or(0);

@@ -31,8 +31,7 @@ pub(crate) fn lend(
     command: &[OsString],
     undertaker: &Undertaker,
 ) -> anyhow::Result<ExitCode> {
-    let mut command = filled(command, &broker.address)?;
-    run(command.env(VARIABLE, &broker.address), undertaker)
+    run_with(command, &broker.address, &[(VARIABLE, broker.address.clone())], undertaker)
 }
 
 /// The same for a broker that the command starts itself: the file that says how stands for every `{}`.
@@ -42,20 +41,23 @@ pub(crate) fn lend_recipe(
     undertaker: &Undertaker,
 ) -> anyhow::Result<ExitCode> {
     let file = recipe.file();
-    let mut command = filled(command, &file)?;
-    run(command.env(RECIPE_VARIABLE, &file).env("TMPDIR", recipe.temporary()), undertaker)
+    let temporary = recipe.temporary().display().to_string();
+    let variables = [(RECIPE_VARIABLE, file.clone()), ("TMPDIR", temporary)];
+    run_with(command, &file, &variables, undertaker)
 }
 
-fn filled(command: &[OsString], by: &str) -> anyhow::Result<Command> {
-    let words = command.iter().map(|word| fill(word, by)).collect::<Vec<_>>();
+/// The same for whatever is lent, and all that the command's environment says of it.
+pub(crate) fn run_with(
+    command: &[OsString],
+    lent: &str,
+    variables: &[(&str, String)],
+    undertaker: &Undertaker,
+) -> anyhow::Result<ExitCode> {
+    let words = command.iter().map(|word| fill(word, lent)).collect::<Vec<_>>();
     let (program, arguments) = words.split_first().context("no command to run")?;
     let mut command = Command::new(program);
-    command.args(arguments);
-    Ok(command)
-}
-
-fn run(command: &mut Command, undertaker: &Undertaker) -> anyhow::Result<ExitCode> {
-    let status = Process::foreground(command, undertaker)?.wait()?;
+    command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+    let status = Process::foreground(&mut command, undertaker)?.wait()?;
     Ok(ExitCode::from(process::exit_code(status)))
 }
 

@@ -48,3 +48,9 @@ pub(crate) const CERTIFY_KAFKA: Line = line(
     "certify kafka",
     "{target}/release/onceness certify kafka://{address} --cases 1000 --seed 1 --accept KAFKA-17754 --out {out}",
 );
+
+/// The tests that read ONCENESS_CONTAINER and need a Docker engine; they have `container` in their names.
+pub(crate) const CONTAINER_TESTS: Line = line(
+    "tests in containers",
+    "cargo test --package onceness-adapters --package onceness container -- --ignored",
+);

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 
 use crate::broker::{self, Broker};
 use crate::commands::{self, Line};
+use crate::container::{self, Unavailable};
 use crate::kafka::{self, Pace};
 use crate::leftovers::Leftovers;
 use crate::process::{Interrupted, Output, Process};
@@ -22,7 +23,7 @@ pub(crate) fn run(
     kafka: Option<&kafka::Version>,
 ) -> anyhow::Result<ExitCode> {
     let leftovers = Leftovers::new(undertaker)?;
-    let mut gate = Gate { undertaker, leftovers, root: root(), passed: 0 };
+    let mut gate = Gate { undertaker, leftovers, root: root(), passed: 0, no_engine: None };
     let result = gate.all(kafka);
     let (failed, code) = match result.as_ref().map_err(|error| error.downcast_ref::<Interrupted>())
     {
@@ -37,6 +38,9 @@ pub(crate) fn run(
     if kafka.is_none() && failed == 0 {
         println!("gate: the real-Kafka part was SKIPPED (--without-kafka)");
     }
+    if let Some(reason) = &gate.no_engine {
+        println!("gate: the container part was SKIPPED: {reason}");
+    }
     Ok(code)
 }
 
@@ -45,6 +49,8 @@ struct Gate<'a> {
     leftovers: Leftovers,
     root: PathBuf,
     passed: usize,
+    /// Why containers were left out, if they were.
+    no_engine: Option<String>,
 }
 
 impl<'a> Gate<'a> {
@@ -57,6 +63,7 @@ impl<'a> Gate<'a> {
         }
         if let Some(version) = kafka {
             self.on_kafka(version)?;
+            self.in_containers(version)?;
         }
         self.step("nothing left", "no process and no temporary folder of all the above", |gate| {
             gate.leftovers.check()
@@ -69,7 +76,8 @@ impl<'a> Gate<'a> {
         let broker =
             self.step("start kafka", &start, |_| kafka::start(version, Pace::Short, undertaker))?;
         self.step(commands::KAFKA_TESTS.name, commands::KAFKA_TESTS.words, |gate| {
-            gate.tests(&gate.build(commands::KAFKA_TESTS.words, Some(&broker), None))
+            let command = gate.build(commands::KAFKA_TESTS.words, Some(&broker), None);
+            gate.counted(&command, "kafka")
         })?;
         self.command(&commands::CERTIFY_KAFKA, Some(&broker))?;
         self.step("stop kafka", "and delete its data", |_| {
@@ -80,9 +88,38 @@ impl<'a> Gate<'a> {
             let recipe = kafka::recipe(version, Pace::Short, undertaker)?;
             let mut command = gate.build(commands::LAUNCH_TESTS.words, None, None);
             command.env(broker::RECIPE_VARIABLE, recipe.file()).env("TMPDIR", recipe.temporary());
-            gate.tests(&command)
+            gate.counted(&command, "launch")
         })?;
         self.command(&commands::LEAVES_NOTHING, None)
+    }
+
+    /// Runs the tests that need a Docker engine, if there can be one. There being none is no failure, but said.
+    fn in_containers(&mut self, version: &kafka::Version) -> anyhow::Result<()> {
+        let undertaker = self.undertaker;
+        let start = format!("a Docker engine unless one runs, Apache Kafka {version} as an image");
+        let found = self.step("start containers", &start, |_| {
+            match container::prepare(version, undertaker) {
+                Err(error) if error.is::<Unavailable>() => Ok(Err(error.to_string())),
+                image => image.map(Ok),
+            }
+        })?;
+        let image = match found {
+            Ok(image) => image,
+            Err(reason) => {
+                self.passed -= 1;
+                self.no_engine = Some(reason);
+                return Ok(());
+            }
+        };
+        self.step(commands::CONTAINER_TESTS.name, commands::CONTAINER_TESTS.words, |gate| {
+            let mut command = gate.build(commands::CONTAINER_TESTS.words, None, None);
+            command.envs(image.variables());
+            gate.counted(&command, "container")
+        })?;
+        self.step("stop containers", "and the engine, if it was started here", |_| {
+            drop(image);
+            Ok(())
+        })
     }
 
     fn step<T>(
@@ -121,8 +158,8 @@ impl<'a> Gate<'a> {
         })
     }
 
-    /// Runs the tests of a real broker, and insists that there was one.
-    fn tests(&self, command: &Command) -> anyhow::Result<()> {
+    /// Runs the tests of something real, and insists that there were some.
+    fn counted(&self, command: &Command, what: &str) -> anyhow::Result<()> {
         let mut process = Process::background(command, self.undertaker, Output::Piped)?;
         let passed = process.take_stdout().map(|stdout| {
             std::thread::spawn(move || echo(BufReader::new(stdout), std::io::stdout()))
@@ -131,7 +168,7 @@ impl<'a> Gate<'a> {
         // The leader has ended; ending its whole group closes the pipe for certain.
         drop(process);
         match passed.map(|thread| thread.join()) {
-            Some(Ok(0)) => bail!("no test ran"),
+            Some(Ok(0)) => bail!("no test with {what} in its name ran"),
             Some(Ok(_)) => Ok(()),
             _ => bail!("failed to read the output of the tests"),
         }
@@ -146,8 +183,8 @@ impl<'a> Gate<'a> {
         self.leftovers.mark(&mut command);
         match broker {
             Some(broker) => command.env(broker::VARIABLE, &broker.address),
-            // A broker of the caller's is none of the gate's business.
-            None => command.env_remove(broker::VARIABLE),
+            // A broker or an image of the caller's is none of the gate's business.
+            None => command.env_remove(broker::VARIABLE).env_remove(container::VARIABLE),
         };
         command.env_remove(broker::RECIPE_VARIABLE);
         command

@@ -66,6 +66,36 @@ pub(crate) fn start<'a>(
     launch::retry(&format!("Apache Kafka {version}"), || launch(&home, &java_options, undertaker))
 }
 
+/// A release on this machine's disk, and how it is run from its folder.
+pub(crate) struct Installation {
+    /// The folder.
+    pub(crate) home: PathBuf,
+    /// What the JVM is told.
+    pub(crate) java_options: Vec<String>,
+    /// The jars, by paths that are relative to the folder.
+    pub(crate) class_path: String,
+}
+
+impl Installation {
+    /// Every file that running it needs: where it is, and its path in the folder.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (PathBuf, &str)> {
+        let archive = settings::ARCHIVE;
+        let archive = self.home.join(archive).exists().then_some(archive);
+        self.class_path.split(':').chain(archive).map(|name| (self.home.join(name), name))
+    }
+}
+
+/// Installs the release unless it is cached.
+pub(crate) fn installation(
+    version: &Version,
+    undertaker: &Undertaker,
+) -> anyhow::Result<Installation> {
+    let home = install::ensure(version, undertaker)?;
+    let java_options = settings::java_options(Pace::Short, &home);
+    let class_path = install::class_path(&home)?;
+    Ok(Installation { home, java_options, class_path })
+}
+
 /// One attempt: fresh data, fresh ports.
 fn launch<'a>(
     home: &Path,

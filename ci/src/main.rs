@@ -8,6 +8,7 @@
 mod broker;
 mod cache;
 mod commands;
+mod container;
 mod gate;
 mod kafka;
 mod kfake;
@@ -33,7 +34,8 @@ Examples:
   cargo ci kafka -- onceness certify kafka://{}
   cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored
   cargo ci launch -- onceness certify launch:kafka
-  cargo ci kfake -- onceness certify kafka://{}";
+  cargo ci kfake -- onceness certify kafka://{}
+  cargo ci container -- onceness certify container:{}";
 
 const KAFKA_EXAMPLES: &str = "\
 Examples:
@@ -52,6 +54,12 @@ const KFAKE_EXAMPLES: &str = "\
 Examples:
   cargo ci kfake -- onceness certify kafka://{}
   cargo ci kfake -- bash                       look around; ONCENESS_KAFKA holds the address";
+
+const CONTAINER_EXAMPLES: &str = "\
+Examples:
+  cargo ci container -- onceness certify container:{} --cases 50
+  cargo ci container 4.0.0 -- onceness certify 'container:{}?client=rdkafka'
+  cargo ci container -- bash                   look around with docker; ONCENESS_CONTAINER holds the image";
 
 /// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka.
 #[derive(Parser)]
@@ -102,6 +110,17 @@ enum Task {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// Run a command with an image of Apache Kafka, made of this machine's own Java. Needs Docker: an engine that runs, or
+    /// dockerd to start one for the time of the command.
+    #[command(after_help = CONTAINER_EXAMPLES)]
+    Container {
+        /// The release in the image; fetched once by Maven, then cached.
+        #[arg(default_value = kafka::DEFAULT_VERSION)]
+        version: kafka::Version,
+        /// What to run; every {} becomes the name of the image, as does the variable ONCENESS_CONTAINER.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
     /// Wait until standard input ends, then end the processes and delete the folders named there.
     #[command(hide = true, name = undertaker::SUBCOMMAND)]
     Undertake,
@@ -142,6 +161,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Task::Kfake { command }) => {
             tools::check_for_kfake()?;
             broker::lend(&kfake::start(&undertaker)?, &command, &undertaker)
+        }
+        Some(Task::Container { version, command }) => {
+            tools::check_for_kafka(&version)?;
+            container::lend(&container::prepare(&version, &undertaker)?, &command, &undertaker)
         }
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }

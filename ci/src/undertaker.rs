@@ -1,7 +1,7 @@
 //! The undertaker: a second process that ends whatever outlives the first one, even after `kill -9`.
 //!
-//! It reads a pipe of which the gate holds the only other end. Each line registers or forgets a process, a process group or
-//! a folder. When the pipe ends, for whichever reason, what is still registered is killed and deleted.
+//! It reads a pipe of which the gate holds the only other end. Each line registers or forgets a process, a process group,
+//! a folder or a network interface. When the pipe ends, for whichever reason, what is still registered is killed and deleted.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -33,6 +33,8 @@ pub(crate) enum Mortal {
     Group(i32),
     /// A folder with everything in it.
     Folder(PathBuf),
+    /// A network interface, by name.
+    Link(String),
 }
 
 impl Mortal {
@@ -41,6 +43,7 @@ impl Mortal {
             Mortal::Process(id) => format!("process {id}"),
             Mortal::Group(id) => format!("group {id}"),
             Mortal::Folder(path) => format!("folder {}", path.display()),
+            Mortal::Link(name) => format!("link {name}"),
         }
     }
 
@@ -49,6 +52,7 @@ impl Mortal {
             ("process", id) => id.parse().ok().map(Mortal::Process),
             ("group", id) => id.parse().ok().map(Mortal::Group),
             ("folder", path) => Some(Mortal::Folder(path.into())),
+            ("link", name) => Some(Mortal::Link(name.to_owned())),
             _ => None,
         }
     }
@@ -58,8 +62,21 @@ impl Mortal {
         let _ = match self {
             Mortal::Process(id) => signal::kill(Pid::from_raw(*id), signal),
             Mortal::Group(id) => signal::killpg(Pid::from_raw(*id), signal),
-            Mortal::Folder(_) => Ok(()),
+            Mortal::Folder(_) | Mortal::Link(_) => Ok(()),
         };
+    }
+
+    /// Deletes a folder or a network interface; one that is gone already is no error.
+    pub(crate) fn delete(&self) {
+        match self {
+            Mortal::Process(_) | Mortal::Group(_) => {}
+            Mortal::Folder(path) => delete(path),
+            Mortal::Link(name) => {
+                let mut ip = Command::new("ip");
+                ip.args(["link", "delete", name]).stdout(Stdio::null()).stderr(Stdio::null());
+                let _ = ip.status();
+            }
+        }
     }
 }
 
@@ -130,9 +147,7 @@ pub(crate) fn undertake(orders: impl BufRead) {
         mortal.signal(Signal::SIGKILL);
     }
     for mortal in &remaining {
-        if let Mortal::Folder(path) = mortal {
-            delete(path);
-        }
+        mortal.delete();
     }
 }
 
@@ -182,7 +197,8 @@ mod tests {
 
     #[test]
     fn orders_survive_the_pipe() {
-        for mortal in [Mortal::Process(1), Mortal::Group(2), Mortal::Folder("/x y".into())] {
+        let folder = Mortal::Folder("/x y".into());
+        for mortal in [Mortal::Process(1), Mortal::Group(2), folder, Mortal::Link("b1".into())] {
             assert_eq!(Mortal::parse(&mortal.line()), Some(mortal));
         }
     }

@@ -16,8 +16,10 @@ Targets:
   kafka://HOST:PORT   anything that speaks Kafka; several addresses by commas
   launch:NAME         a broker that is started by [launch.NAME] of onceness.toml, and killed,
                       started again and paused on the way
+  container:IMAGE     the same in a container, on a Docker engine; images other than apache/kafka
+                      are described by [container.'IMAGE'] of onceness.toml
 
-  Behind kafka: and launch: targets, ?client=rdkafka drives them by librdkafka instead of
+  Behind all but memory, ?client=rdkafka drives them by librdkafka instead of
   request by request, ?client=both also reads everything back by librdkafka";
 
 const EXITS: &str = "\

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use onceness_adapters::node::Launch;
+use onceness_adapters::node::{Image, Launch, kafka_environment};
 use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,9 @@ struct Sections {
     /// `[launch.NAME]`: how brokers are started.
     #[serde(default)]
     launch: BTreeMap<String, LaunchSection>,
+    /// `[container."IMAGE"]`: how images are run.
+    #[serde(default)]
+    container: BTreeMap<String, ContainerSection>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +61,37 @@ struct LaunchSection {
     data: Option<PathBuf>,
     #[serde(default = "pause", deserialize_with = "duration")]
     pause: Duration,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ContainerSection {
+    /// Whether the environment is that of the `apache/kafka` image, and the next field only adds to it.
+    #[serde(default = "yes")]
+    kafka_environment: bool,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default = "port")]
+    port: u16,
+    host: Option<String>,
+    network: Option<String>,
+    /// `HERE:INSIDE` each.
+    #[serde(default)]
+    mounts: Vec<String>,
+    #[serde(default = "ready_within", deserialize_with = "duration")]
+    ready_within: Duration,
+    #[serde(default = "pause", deserialize_with = "duration")]
+    pause: Duration,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn port() -> u16 {
+    9092
 }
 
 fn address() -> String {
@@ -120,6 +154,11 @@ impl Config {
         for (name, section) in &config.sections.launch {
             section.check().map_err(|reason| fault(format!("[launch.{name}]: {reason}")))?;
         }
+        for (image, section) in &config.sections.container {
+            section
+                .check()
+                .map_err(|reason| fault(format!("[container.\"{image}\"]: {reason}")))?;
+        }
         Ok(config)
     }
 
@@ -145,6 +184,75 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How an image is run: as the `apache/kafka` image is, unless the file says otherwise.
+    pub fn container(&self, image: &str) -> Image {
+        let usual = ContainerSection::default();
+        let section = self.sections.container.get(image).unwrap_or(&usual);
+        let home = self.path.as_ref().and_then(|path| path.parent()).unwrap_or(Path::new("."));
+        section.image(image, home)
+    }
+}
+
+impl Default for ContainerSection {
+    fn default() -> Self {
+        ContainerSection {
+            kafka_environment: yes(),
+            environment: BTreeMap::new(),
+            command: Vec::new(),
+            port: port(),
+            host: None,
+            network: None,
+            mounts: Vec::new(),
+            ready_within: ready_within(),
+            pause: pause(),
+        }
+    }
+}
+
+impl ContainerSection {
+    fn check(&self) -> Result<(), String> {
+        if self.port == 0 {
+            return Err("port is 0; write the port where the broker listens inside".to_owned());
+        }
+        if let Some(wrong) = self.mounts.iter().find(|text| mount(text).is_none()) {
+            return Err(format!("mount '{wrong}' is not HERE:INSIDE, such as ./conf:/mnt/conf"));
+        }
+        check_pause(self.pause)
+    }
+
+    fn image(&self, image: &str, home: &Path) -> Image {
+        let mut environment =
+            if self.kafka_environment { kafka_environment() } else { BTreeMap::new() };
+        environment.extend(self.environment.clone());
+        let mounts = self.mounts.iter().filter_map(|text| mount(text));
+        Image {
+            name: format!("container:{image}"),
+            image: image.to_owned(),
+            command: self.command.clone(),
+            environment,
+            port: self.port,
+            host: self.host.clone(),
+            network: self.network.clone(),
+            mounts: mounts.map(|(here, inside)| (home.join(here), inside.to_owned())).collect(),
+            ready_within: self.ready_within,
+            pause: self.pause,
+        }
+    }
+}
+
+/// `HERE:INSIDE`, where what is inside is an absolute path.
+fn mount(text: &str) -> Option<(&str, &str)> {
+    text.split_once(':').filter(|(here, inside)| !here.is_empty() && inside.starts_with('/'))
+}
+
+fn check_pause(pause: Duration) -> Result<(), String> {
+    match pause.is_zero() {
+        true => Err("pause is nothing; write how long a pause lasts, such as 3s".to_owned()),
+        false => Ok(()),
+    }
+}
+
 impl LaunchSection {
     fn check(&self) -> Result<(), String> {
         if self.command.is_empty() {
@@ -162,10 +270,7 @@ impl LaunchSection {
                 ));
             }
         }
-        if self.pause.is_zero() {
-            return Err("pause is nothing; write how long a pause lasts, such as 3s".to_owned());
-        }
-        Ok(())
+        check_pause(self.pause)
     }
 
     fn launch(&self, name: &str, home: &Path) -> Launch {
@@ -325,6 +430,64 @@ mod tests {
         refused(
             "[launch.x]\ncommand = ['x'\n",
             &expect!["failed to read onceness.toml: line 2: unclosed array, expected `]`"],
+        );
+    }
+
+    #[test]
+    fn an_image_is_run_like_that_of_kafka_unless_told_otherwise() {
+        let usual = Config::default().container("apache/kafka:4.1.1");
+        assert_eq!(usual.environment["KAFKA_PROCESS_ROLES"], "broker,controller");
+        let config = read(
+            "[container.'redpanda:v25']\nkafka-environment = false\nenvironment = {A = '{port}'}\n\
+             command = ['start']\nport = 19092\nmounts = ['conf:/etc/redpanda']\nready-within = '5s'",
+        )
+        .expect("it is right");
+        let mut image = config.container("redpanda:v25");
+        let home = config.path.as_ref().and_then(|path| path.parent()).expect("it lies somewhere");
+        assert_eq!(image.mounts[0].0, home.join("conf"));
+        image.mounts[0].0 = "FOLDER/conf".into();
+        expect![[r#"
+            Image {
+                name: "container:redpanda:v25",
+                image: "redpanda:v25",
+                command: [
+                    "start",
+                ],
+                environment: {
+                    "A": "{port}",
+                },
+                port: 19092,
+                host: None,
+                network: None,
+                mounts: [
+                    (
+                        "FOLDER/conf",
+                        "/etc/redpanda",
+                    ),
+                ],
+                ready_within: 5s,
+                pause: 3s,
+            }
+        "#]]
+        .assert_debug_eq(&image);
+        assert_eq!(config.container("other").environment, usual.environment);
+        refused(
+            "[container.x]\nenviroment = {}",
+            &expect![
+                "failed to read onceness.toml: line 2: unknown key 'enviroment'; did you mean 'environment' or 'kafka-environment'?"
+            ],
+        );
+        refused(
+            "[container.x]\nmounts = ['conf']",
+            &expect![[
+                r#"failed to read onceness.toml: [container."x"]: mount 'conf' is not HERE:INSIDE, such as ./conf:/mnt/conf"#
+            ]],
+        );
+        refused(
+            "[container.x]\nport = 0",
+            &expect![[
+                r#"failed to read onceness.toml: [container."x"]: port is 0; write the port where the broker listens inside"#
+            ]],
         );
     }
 

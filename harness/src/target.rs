@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use onceness_adapters::memory::Memory;
-use onceness_adapters::node::Process;
+use onceness_adapters::node::{Container, Process};
 use onceness_adapters::{Adapter, TargetError};
 use onceness_reference::defects::{self, DEFECTS, Defect};
 use onceness_reference::rules::Rules;
@@ -30,6 +30,13 @@ pub enum Target {
     Launch {
         /// What it is called there.
         name: String,
+        /// Who drives it.
+        client: Client,
+    },
+    /// A broker that we start in a container, and may hurt.
+    Container {
+        /// The image, as the engine knows it.
+        image: String,
         /// Who drives it.
         client: Client,
     },
@@ -79,13 +86,15 @@ impl Target {
     pub fn client(&self) -> Option<Client> {
         match self {
             Target::Memory(_) => None,
-            Target::Kafka { client, .. } | Target::Launch { client, .. } => Some(*client),
+            Target::Kafka { client, .. }
+            | Target::Launch { client, .. }
+            | Target::Container { client, .. } => Some(*client),
         }
     }
 
     /// Whether faults of the broker are part of what is tested, and take seconds each.
     pub fn is_hurt(&self) -> bool {
-        matches!(self, Target::Launch { .. })
+        matches!(self, Target::Launch { .. } | Target::Container { .. })
     }
 
     /// Reaches the target, or starts it.
@@ -105,6 +114,12 @@ impl Target {
                 let launch = rig.config.launch(name).map_err(OpenError::Unknown)?;
                 let log = rig.folder.as_ref().map(Folder::target_log);
                 let node = Process::launch(launch, log.as_deref()).await;
+                let node = Arc::new(node.map_err(TargetError::from)?);
+                Ok(crate::brokers::on(node, *client).await?)
+            }
+            Target::Container { image, client } => {
+                let log = rig.folder.as_ref().map(Folder::target_log);
+                let node = Container::run(rig.config.container(image), log.as_deref()).await;
                 let node = Arc::new(node.map_err(TargetError::from)?);
                 Ok(crate::brokers::on(node, *client).await?)
             }
@@ -133,13 +148,16 @@ impl FromStr for Target {
         if let Some(rest) = text.strip_prefix("launch:") {
             return launch(rest);
         }
+        if let Some(rest) = text.strip_prefix("container:") {
+            return container(rest);
+        }
         if addresses(text).is_ok() {
             let reason = format!("'{text}' lacks a scheme; write kafka://{text}");
             return Err(TargetSyntax(reason));
         }
         let scheme = text.split(':').next().unwrap_or(text);
-        let reason = unknown("target", scheme, ["memory", "kafka", "launch"]);
-        let forms = "memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME";
+        let reason = unknown("target", scheme, ["memory", "kafka", "launch", "container"]);
+        let forms = "memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE";
         Err(TargetSyntax(format!("{reason} ({forms})")))
     }
 }
@@ -153,6 +171,9 @@ impl fmt::Display for Target {
                 write!(f, "kafka://{}{}", addresses.join(","), client.query())
             }
             Target::Launch { name, client } => write!(f, "launch:{name}{}", client.query()),
+            Target::Container { image, client } => {
+                write!(f, "container:{image}{}", client.query())
+            }
         }
     }
 }
@@ -182,6 +203,22 @@ fn launch(rest: &str) -> Result<Target, TargetSyntax> {
         return Err(TargetSyntax(reason.to_owned()));
     }
     Ok(Target::Launch { name: name.to_owned(), client: client(query)? })
+}
+
+fn container(rest: &str) -> Result<Target, TargetSyntax> {
+    let (image, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // Whether there is such an image only the engine knows, but these it would not understand.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let name = image.rsplit('/').next().unwrap_or(image);
+    if name.is_empty()
+        || !name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        || !image.chars().all(plain)
+    {
+        let reason =
+            format!("'{image}' is not an image; write one such as container:apache/kafka:4.1.1");
+        return Err(TargetSyntax(reason));
+    }
+    Ok(Target::Container { image: image.to_owned(), client: client(query)? })
 }
 
 fn client(query: &str) -> Result<Client, TargetSyntax> {
@@ -249,6 +286,11 @@ mod tests {
         check("kafka://a:1,b:2/?client=wire", &expect!["kafka://a:1,b:2"]);
         check("launch:kafka", &expect!["launch:kafka"]);
         check("launch:kafka?client=both", &expect!["launch:kafka?client=both"]);
+        check("container:apache/kafka:4.1.1", &expect!["container:apache/kafka:4.1.1"]);
+        check(
+            "container:h:5000/a/b@sha256:0?client=both",
+            &expect!["container:h:5000/a/b@sha256:0?client=both"],
+        );
         check("kafka://a:1?client=both", &expect!["kafka://a:1?client=both"]);
         check("kafka://[::1]:9092?client=rdkafka", &expect!["kafka://[::1]:9092?client=rdkafka"]);
     }
@@ -262,7 +304,7 @@ mod tests {
         check(
             "mem",
             &expect![
-                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
             ],
         );
         check(
@@ -294,7 +336,21 @@ mod tests {
         check(
             "lunch:kafka",
             &expect![
-                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
+            ],
+        );
+        check(
+            "container:",
+            &expect!["error: '' is not an image; write one such as container:apache/kafka:4.1.1"],
+        );
+        check(
+            "container://",
+            &expect!["error: '//' is not an image; write one such as container:apache/kafka:4.1.1"],
+        );
+        check(
+            "container:a b",
+            &expect![
+                "error: 'a b' is not an image; write one such as container:apache/kafka:4.1.1"
             ],
         );
         check(
@@ -308,7 +364,7 @@ mod tests {
         check(
             "",
             &expect![
-                "error: unknown target ''; known: memory, kafka, launch (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+                "error: unknown target ''; known: memory, kafka, launch, container (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
             ],
         );
     }

@@ -87,7 +87,7 @@ impl Order {
             *cursor = Cursor::at_start(send.partition);
         }
         let sent = (send.asked.at, record.place);
-        let undisturbed = is_undisturbed(claim, send);
+        let undisturbed = is_undisturbed(facts, claim, send);
         if cursor.record != NONE {
             findings.tested(claim);
             if sent < cursor.sent
@@ -124,9 +124,11 @@ fn later_and_yet_before(
         .then_some(cursor.undisturbed)
 }
 
-/// Nothing befell it, as far as can be told: without acknowledgement nothing ever tells more.
-fn is_undisturbed(claim: Claim, send: &Sent) -> bool {
-    send.asked.is_undisturbed() && (claim == Claim::AtMostOnce || send.asked.is_done())
+/// Nothing befell it, as far as can be told: without acknowledgement nothing ever tells more. A broker that was killed
+/// meanwhile has cut the connection, and what was under way is sent anew in any order.
+fn is_undisturbed(facts: &Facts<'_>, claim: Claim, send: &Sent) -> bool {
+    let killed = facts.kills.iter().any(|at| (send.asked.at..send.asked.returned).contains(at));
+    !killed && send.asked.is_undisturbed() && (claim == Claim::AtMostOnce || send.asked.is_done())
 }
 
 fn accuse(facts: &Facts<'_>, claim: Claim, record: &Fact, before: &Fact, findings: &mut Findings) {

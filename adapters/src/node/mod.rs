@@ -3,17 +3,22 @@
 //! The contestable decision: a node is one process (or container) with one address that stays the same. Clusters of several
 //! nodes can be made of several of them; what a plan's fault strikes is *the* broker.
 
+mod container;
 mod guard;
 mod host;
 mod process;
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use crate::TargetError;
 
+pub use container::{Container, Image, LABEL, kafka_environment};
 pub use guard::{Guard, quoted};
 pub(crate) use host::Host;
 pub use process::{Launch, Process};
@@ -96,11 +101,26 @@ impl From<NodeError> for TargetError {
 
 /// How much of a log is shown when something fails.
 const LOG_LINES: usize = 20;
+/// How much of a log is looked at for its last lines.
+const LOG_TAIL: u64 = 64 << 10;
 
 /// The last lines of a text, as errors show them.
 pub fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+/// The last lines of a log; none if it cannot be read.
+fn end_of(log: &File) -> String {
+    let read = || {
+        let start = log.metadata()?.len().saturating_sub(LOG_TAIL);
+        let mut bytes = vec![0; LOG_TAIL as usize];
+        // Where the broker writes must not move.
+        let read = log.read_at(&mut bytes, start)?;
+        bytes.truncate(read);
+        Ok::<_, io::Error>(bytes)
+    };
+    last_lines(&String::from_utf8_lossy(&read().unwrap_or_default()))
 }
 
 #[cfg(test)]

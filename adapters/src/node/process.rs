@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::TcpListener;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -21,24 +20,22 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::guard::{Guard, quoted};
-use super::{Node, NodeError, last_lines};
+use super::{Node, NodeError, end_of};
 use crate::wire;
 
 /// How often a waiting loop looks again.
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const POLL: Duration = Duration::from_millis(20);
 /// How long a broker may take to end in good order before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// How long one question to a starting broker may take.
-const PROBE: Duration = Duration::from_secs(1);
+pub(super) const PROBE: Duration = Duration::from_secs(1);
 /// A port that was free may be taken by somebody else before the broker binds it, so a failed start is tried again.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 /// Ports are chosen from here: below those that systems hand out to whoever connects, as one that is given up for the time
 /// of a restart must not be somebody else's then.
 const PORTS: std::ops::Range<u16> = 15_000..30_000;
 /// So many ports are tried before there is none.
 const PORTS_TRIED: u32 = 1_000;
-/// How much of a log is looked at for its last lines.
-const LOG_TAIL: u64 = 64 << 10;
 
 /// How a broker is started.
 ///
@@ -382,15 +379,7 @@ impl Node for Process {
     }
 
     fn last_words(&self) -> String {
-        let read = || {
-            let start = self.log.metadata()?.len().saturating_sub(LOG_TAIL);
-            let mut bytes = vec![0; LOG_TAIL as usize];
-            // Where the broker writes must not move.
-            let read = self.log.read_at(&mut bytes, start)?;
-            bytes.truncate(read);
-            Ok::<_, io::Error>(bytes)
-        };
-        last_lines(&String::from_utf8_lossy(&read().unwrap_or_default()))
+        end_of(&self.log)
     }
 }
 
@@ -450,7 +439,7 @@ impl Filled {
 }
 
 /// Without a name it is nowhere to be found, and gone when closed.
-fn open_log(path: Option<&Path>) -> io::Result<File> {
+pub(super) fn open_log(path: Option<&Path>) -> io::Result<File> {
     match path {
         // Whatever somebody else writes there too, nothing is overwritten.
         Some(path) => {
@@ -496,7 +485,7 @@ fn ports_named(text: &str) -> Vec<String> {
     found.collect()
 }
 
-fn free_port(taken: Vec<u16>) -> Result<u16, String> {
+pub(super) fn free_port(taken: Vec<u16>) -> Result<u16, String> {
     let free =
         |port: &u16| !taken.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (0..PORTS_TRIED)

@@ -101,7 +101,7 @@ async fn open_for(plan: &Plan, target: &Target, rig: &Rig) -> Result<Arc<dyn Ada
         tell(&trouble);
     }
     Err(usage(format!(
-        "the plan has the fault '{}', which cannot befall {target}; faults of the broker need one that is started here (launch:NAME)",
+        "the plan has the fault '{}', which cannot befall {target}; faults of the broker need one that is started here (launch:NAME or container:IMAGE)",
         fault.name()
     )))
 }
@@ -152,7 +152,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
                 Target::Memory(_) => 1,
                 Target::Kafka { .. } => 10,
                 // Seconds each, one after the other.
-                Target::Launch { .. } => 3,
+                Target::Launch { .. } | Target::Container { .. } => 3,
             },
         },
     }

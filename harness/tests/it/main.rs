@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod certification;
+mod container;
 mod embedded;
 mod help;
 mod interrupt;

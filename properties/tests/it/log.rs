@@ -254,6 +254,21 @@ mod order {
         story.accuses_none();
     }
 
+    /// One request left before the broker was killed and was lost; the other waited for the new connection.
+    #[test]
+    fn swapped_in_flight_while_the_broker_was_killed_is_allowed() {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        let first = story.send(0, 0, &[1]);
+        let second = story.send(0, 0, &[2]);
+        story.kill();
+        story.returns(second, appended(0));
+        story.answer(first, Fate::Delivered, appended(1));
+        story.returns(first, appended(1));
+        story.healed();
+        story.read(0, 2, &[(0, 2), (1, 1)]);
+        story.accuses_none();
+    }
+
     #[test]
     fn a_new_session_may_overtake_what_the_old_one_left_behind() {
         let mut story = Story::of([producer(Delivery::Idempotent)]);

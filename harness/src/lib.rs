@@ -34,6 +34,7 @@
 //!
 //! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
 //! [`tally`] (counts), [`mod@certify`] (all of it), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
+//! Beside it: [`price`] (what the guarantees cost).
 
 mod brokers;
 pub mod case;
@@ -45,6 +46,7 @@ pub mod folder;
 pub mod gauge;
 pub mod nearest;
 pub mod options;
+pub mod price;
 pub mod report;
 pub mod rig;
 pub mod search;

@@ -19,6 +19,8 @@ pub mod failure;
 pub mod json;
 pub mod judged;
 pub mod junit;
+pub mod price;
+pub mod price_json;
 pub mod requests;
 pub mod style;
 pub mod table;

@@ -27,7 +27,19 @@ Exit codes:
   1  a claim is violated
   2  the command was not understood
   3  inconclusive: unreachable, interrupted, budget spent, or a claim left untested
-  4  nothing was selected";
+  4  nothing was selected
+  5  all selected claims hold, but an accepted breach is stale (with --deny-stale)";
+
+const ACCEPTING: &str = "\
+Known breaches of a target can be accepted in onceness.toml; they are counted, not shrunk, and do
+not fail the run. One that was put to the test and not met is reported as stale:
+  [[accept]]
+  target = 'kafka://*'        # as typed, or the start of it and *
+  property = 'isolation'
+  claim = 'transactional'     # this claim alone; may be left out
+  weakness = 'KAFKA-17754'    # as far as that explains it; may be left out
+  reason = 'mended in the next release'
+  link = 'https://…'          # may be left out";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +67,7 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) color: Color,
-    /// What describes brokers that are to be started [default: onceness.toml, if it is there]
+    /// What describes brokers that are to be started, and known breaches [default: onceness.toml, if it is there]
     #[arg(
         long,
         global = true,
@@ -93,7 +105,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = format!("{TARGETS}\n\n{EXITS}\n\n\
+#[command(after_help = format!("{TARGETS}\n\n{EXITS}\n\n{ACCEPTING}\n\n\
 Examples:
   onceness certify --cases 100000 --seed 7
   onceness certify kafka://localhost:9092 --time 5m --jobs 128
@@ -115,6 +127,9 @@ pub(crate) struct CertifyArgs {
     /// How long to run cases, such as 30s or 5m; shrinking comes after
     #[arg(long, env = "ONCENESS_TIME", hide_env_values = true)]
     pub(crate) time: Option<humantime::Duration>,
+    /// Exit with 5 if a breach is accepted by onceness.toml that was put to the test and no longer occurs
+    #[arg(long, env = "ONCENESS_DENY_STALE", hide_env_values = true)]
+    pub(crate) deny_stale: bool,
     /// Stop at the first failing case
     #[arg(long, env = "ONCENESS_FAIL_FAST", hide_env_values = true)]
     pub(crate) fail_fast: bool,

@@ -14,6 +14,9 @@ use crate::folder::Folder;
 use crate::nearest::unknown;
 use crate::rig::Rig;
 
+/// What targets begin with.
+pub const SCHEMES: [&str; 3] = ["memory", "kafka", "launch"];
+
 /// A system under test, as it is typed.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -138,7 +141,7 @@ impl FromStr for Target {
             return Err(TargetSyntax(reason));
         }
         let scheme = text.split(':').next().unwrap_or(text);
-        let reason = unknown("target", scheme, ["memory", "kafka", "launch"]);
+        let reason = unknown("target", scheme, SCHEMES);
         let forms = "memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME";
         Err(TargetSyntax(format!("{reason} ({forms})")))
     }

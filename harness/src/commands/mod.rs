@@ -141,6 +141,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
             None if embedded => all_known(),
             None => Default::default(),
         },
+        deny_stale: false,
         fail_fast: false,
         shrink: Shrinking {
             tries_max: shrinking.map_or(0, |shrinking| shrinking.shrink_tries),

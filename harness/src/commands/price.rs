@@ -19,7 +19,8 @@ const FILE: &str = "price.json";
 
 pub(crate) fn price(args: PriceArgs) -> Result<Exit, Refusal> {
     let Target::Kafka { addresses, .. } = &args.target else {
-        let reason = "it needs a broker that speaks Kafka, such as kafka://localhost:9092";
+        let reason =
+            "it needs a broker that runs already and speaks Kafka, such as kafka://localhost:9092";
         return Err(usage(format!("cannot price {}: {reason}", args.target)));
     };
     let options = PriceOptions {

@@ -102,7 +102,7 @@ fn what_cannot_be_priced_is_told() {
         "",
         2,
         &expect![
-            "error: cannot price memory: it needs a broker that speaks Kafka, such as kafka://localhost:9092"
+            "error: cannot price memory: it needs a broker that runs already and speaks Kafka, such as kafka://localhost:9092"
         ],
     );
     check(

@@ -11,6 +11,7 @@ pub mod codes;
 pub mod memory;
 pub mod node;
 mod payload;
+pub mod price;
 mod progress;
 pub mod proxy;
 mod reading;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use onceness_adapters::Adapter;
+use onceness_adapters::{Adapter, TargetError};
 
 use crate::case;
 use crate::gauge::Phase;
@@ -49,8 +49,16 @@ pub async fn certify(adapter: Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
 
 /// Removes what the cases left on the target. What went wrong, in words.
 pub async fn clean(adapter: &dyn Adapter, rig: &Rig) -> Option<String> {
+    clean_up(adapter.clean(), rig).await
+}
+
+/// The same, of anything that cleans.
+pub(crate) async fn clean_up(
+    cleaning: impl Future<Output = Result<(), TargetError>>,
+    rig: &Rig,
+) -> Option<String> {
     rig.gauge.enter(Phase::Cleaning);
-    match tokio::time::timeout(CLEANING_MAX, adapter.clean()).await {
+    match tokio::time::timeout(CLEANING_MAX, cleaning).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("failed to clean the target up: {error}")),
         Err(_) => {

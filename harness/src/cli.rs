@@ -7,6 +7,7 @@ use onceness::Target;
 use onceness::nearest::unknown;
 use onceness::options::{Claims, Confirm};
 use onceness::weakness::{self, WEAKNESSES};
+use onceness_adapters::price::RECORD_BYTES;
 use onceness_properties::{Claim, PROPERTIES};
 
 const TARGETS: &str = "\
@@ -28,7 +29,19 @@ Exit codes:
   1  a claim is violated
   2  the command was not understood
   3  inconclusive: unreachable, interrupted, budget spent, or a claim left untested
-  4  nothing was selected";
+  4  nothing was selected
+  5  all selected claims hold, but an accepted breach is stale (with --deny-stale)";
+
+const ACCEPTING: &str = "\
+Known breaches of a target can be accepted in onceness.toml; they are counted, not shrunk, and do
+not fail the run. One that was put to the test and not met is reported as stale:
+  [[accept]]
+  target = 'kafka://*'        # as typed, or the start of it and *
+  property = 'isolation'
+  claim = 'transactional'     # this claim alone; may be left out
+  weakness = 'KAFKA-17754'    # as far as that explains it; may be left out
+  reason = 'mended in the next release'
+  link = 'https://…'          # may be left out";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +69,7 @@ pub(crate) struct Cli {
         hide_env_values = true
     )]
     pub(crate) color: Color,
-    /// What describes brokers that are to be started [default: onceness.toml, if it is there]
+    /// What describes brokers that are to be started, and known breaches [default: onceness.toml, if it is there]
     #[arg(
         long,
         global = true,
@@ -85,6 +98,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Stand between your own application and Kafka, and let its requests meet faults
     Proxy(ProxyArgs),
+    /// Measure what each guarantee costs: latency and throughput, as ratios to the cheapest
+    Price(PriceArgs),
     /// List the properties that are judged, with their sources
     Properties(ListArgs),
     /// List the seeded defects of `memory:DEFECT`
@@ -92,7 +107,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = format!("{TARGETS}\n\n{EXITS}\n\n\
+#[command(after_help = format!("{TARGETS}\n\n{EXITS}\n\n{ACCEPTING}\n\n\
 Examples:
   onceness certify --cases 100000 --seed 7
   onceness certify kafka://localhost:9092 --time 5m --jobs 128
@@ -114,6 +129,9 @@ pub(crate) struct CertifyArgs {
     /// How long to run cases, such as 30s or 5m; shrinking comes after
     #[arg(long, env = "ONCENESS_TIME", hide_env_values = true)]
     pub(crate) time: Option<humantime::Duration>,
+    /// Exit with 5 if a breach is accepted by onceness.toml that was put to the test and no longer occurs
+    #[arg(long, env = "ONCENESS_DENY_STALE", hide_env_values = true)]
+    pub(crate) deny_stale: bool,
     /// Stop at the first failing case
     #[arg(long, env = "ONCENESS_FAIL_FAST", hide_env_values = true)]
     pub(crate) fail_fast: bool,
@@ -289,6 +307,65 @@ pub(crate) struct ProxyArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Times producing at most once, at least once, idempotent and in transactions of 1, 10, 100 and
+1000 records, and consuming read_committed against read_uncommitted: always by librdkafka, in
+short turns of all kinds in shuffled order.
+
+Exit codes:
+  0  measured
+  2  the command was not understood, or the target does not speak Kafka
+  3  inconclusive: unreachable, or stopped before there was enough to tell
+
+Examples:
+  onceness price kafka://localhost:9092
+  onceness price kafka://localhost:9092 --time 5m --record-size 100 --json
+")]
+pub(crate) struct PriceArgs {
+    /// A broker that speaks Kafka: kafka://HOST:PORT; several addresses by commas
+    #[arg(env = "ONCENESS_TARGET", hide_env_values = true)]
+    pub(crate) target: Target,
+    /// How long to measure, warm-up included, such as 30s or 5m
+    #[arg(long, value_parser = some_time, default_value = "30s", env = "ONCENESS_TIME", hide_env_values = true)]
+    pub(crate) time: humantime::Duration,
+    /// How many bytes the value of a record has
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u64).range(RECORD_BYTES),
+        default_value_t = 1024,
+        env = "ONCENESS_RECORD_SIZE",
+        hide_env_values = true
+    )]
+    pub(crate) record_size: u64,
+    /// How long producers wait for more records to go into a batch, such as 5ms; 1s at most
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = linger,
+        default_value = "0s",
+        env = "ONCENESS_LINGER",
+        hide_env_values = true
+    )]
+    pub(crate) linger: humantime::Duration,
+    /// Shuffles the turns and fills the records [default: a random one, which is printed]
+    #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
+    pub(crate) seed: Option<u64>,
+    /// Folder for price.json; made if needed, never emptied
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "onceness-report",
+        env = "ONCENESS_OUT",
+        hide_env_values = true
+    )]
+    pub(crate) out: PathBuf,
+    /// Print the report as JSON instead of the tables
+    #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Print it as JSON
     #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
@@ -410,6 +487,22 @@ fn accepted(text: &str) -> Result<AcceptedIds, String> {
 fn addresses(text: &str) -> Result<Addresses, String> {
     let read = onceness::target::addresses(text);
     read.map(Addresses).map_err(|error| error.to_string())
+}
+
+fn some_time(text: &str) -> Result<humantime::Duration, String> {
+    let time: humantime::Duration = text.parse().map_err(|error| format!("{error}"))?;
+    match time.is_zero() {
+        true => Err("in no time nothing can be measured".to_owned()),
+        false => Ok(time),
+    }
+}
+
+fn linger(text: &str) -> Result<humantime::Duration, String> {
+    let linger: humantime::Duration = text.parse().map_err(|error| format!("{error}"))?;
+    match linger.as_millis() {
+        0..=1000 => Ok(linger),
+        _ => Err("it is 1s at most".to_owned()),
+    }
 }
 
 fn property(text: &str) -> Result<String, String> {

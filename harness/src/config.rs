@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use onceness_adapters::node::{Image, Launch, kafka_environment};
+use onceness_properties::{Claim, PROPERTIES, Property, property as property_named};
 use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 
+use crate::accept::{Breach, Targets};
 use crate::nearest::unknown;
+use crate::target::Target;
+use crate::weakness::{self, WEAKNESSES, Weakness};
 
 /// The file that is read if it is there and no other was named.
 pub const FILE: &str = "onceness.toml";
@@ -38,6 +42,26 @@ struct Sections {
     /// `[container."IMAGE"]`: how images are run.
     #[serde(default)]
     container: BTreeMap<String, ContainerSection>,
+    /// `[[accept]]`: breaches of targets that are known, and do not fail the run.
+    #[serde(default)]
+    accept: Vec<AcceptSection>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AcceptSection {
+    #[serde(deserialize_with = "targets")]
+    target: Targets,
+    #[serde(deserialize_with = "property")]
+    property: &'static Property,
+    #[serde(default, deserialize_with = "claim")]
+    claim: Option<Claim>,
+    #[serde(default, deserialize_with = "weakness")]
+    weakness: Option<&'static Weakness>,
+    #[serde(deserialize_with = "something")]
+    reason: String,
+    #[serde(default)]
+    link: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -151,6 +175,9 @@ impl Config {
         let sections = read_toml::<Sections>(path)?;
         let path = std::path::absolute(path).map_err(|error| fault(error.to_string()))?;
         let config = Config { path: Some(path), named: false, sections };
+        for section in &config.sections.accept {
+            section.check().map_err(|reason| fault(format!("[[accept]]: {reason}")))?;
+        }
         for (name, section) in &config.sections.launch {
             section.check().map_err(|reason| fault(format!("[launch.{name}]: {reason}")))?;
         }
@@ -181,6 +208,36 @@ impl Config {
             return Err(format!("{}: {what}", path.display()));
         };
         Ok(section.launch(name, path.parent().unwrap_or(path)))
+    }
+
+    /// The breaches that are accepted of a target.
+    pub fn accepts(&self, target: &Target) -> impl Iterator<Item = Breach> {
+        let here = self.sections.accept.iter().filter(|one| one.target.have(target));
+        here.map(|one| Breach {
+            target: one.target.clone(),
+            property: one.property.name,
+            claim: one.claim,
+            weakness: one.weakness.map(|weakness| weakness.id),
+            reason: one.reason.clone(),
+            link: one.link.clone(),
+        })
+    }
+}
+
+impl AcceptSection {
+    fn check(&self) -> Result<(), String> {
+        let judged = self.property.claims;
+        match self.claim {
+            Some(claim) if !judged.contains(&claim) => {
+                let (name, property) = (claim.name(), self.property.name);
+                let claims: Vec<&str> = judged.iter().map(|claim| claim.name()).collect();
+                Err(format!(
+                    "property '{property}' says nothing of claim '{name}'; it does of {}",
+                    claims.join(", ")
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -296,6 +353,39 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
         .map_err(|error| de::Error::custom(format!("'{text}' is no time such as 30s: {error}")))
 }
 
+fn targets<'de, D: Deserializer<'de>>(from: D) -> Result<Targets, D::Error> {
+    String::deserialize(from)?.parse().map_err(de::Error::custom)
+}
+
+fn property<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Property, D::Error> {
+    let text = String::deserialize(from)?;
+    let found = property_named(&text);
+    let names = PROPERTIES.iter().map(|property| property.name);
+    found.ok_or_else(|| de::Error::custom(unknown("property", &text, names)))
+}
+
+fn claim<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Claim>, D::Error> {
+    let text = String::deserialize(from)?;
+    let found = Claim::ALL.into_iter().find(|claim| claim.name() == text);
+    let names = Claim::ALL.map(Claim::name);
+    found.map(Some).ok_or_else(|| de::Error::custom(unknown("claim", &text, names)))
+}
+
+fn weakness<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'static Weakness>, D::Error> {
+    let text = String::deserialize(from)?;
+    let found = weakness::find(&text);
+    let ids = WEAKNESSES.iter().map(|weakness| weakness.id);
+    found.map(Some).ok_or_else(|| de::Error::custom(unknown("weakness", &text, ids)))
+}
+
+fn something<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    match text.trim().is_empty() {
+        true => Err(de::Error::custom("it is empty; write why this is accepted")),
+        false => Ok(text),
+    }
+}
+
 fn signal<'de, D: Deserializer<'de>>(from: D) -> Result<Signal, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(|_| {
@@ -367,6 +457,82 @@ mod tests {
             }
         "#]]
         .assert_debug_eq(&launch);
+    }
+
+    #[test]
+    fn what_is_accepted_is_accepted_of_its_targets() {
+        let config = read(
+            "[[accept]]\ntarget = 'memory:*'\nproperty = 'no-loss'\nreason = 'known'\n\
+             [[accept]]\ntarget = 'kafka://a:1'\nproperty = 'isolation'\nclaim = 'transactional'\n\
+             weakness = 'KAFKA-17754'\nreason = 'old'\nlink = 'x'",
+        )
+        .expect("it is right");
+        let of = |target: &str| {
+            let target = target.parse().expect("a target");
+            let all = config.accepts(&target).map(|one| format!("{one}: {}", one.reason));
+            all.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(of("memory:no-dedup"), "no-loss: known");
+        assert_eq!(of("kafka://a:1"), "isolation for transactional (KAFKA-17754): old");
+        assert_eq!(of("kafka://a:2"), "");
+    }
+
+    #[test]
+    fn what_is_accepted_wrongly_is_said_with_the_nearest() {
+        let accept = |lines: &str| format!("[[accept]]\nreason = 'x'\n{lines}");
+        let right = "target = 'memory'\nproperty = 'no-loss'";
+        refused(
+            &accept("target = 'memory'\nproperty = 'no-los'"),
+            &expect![
+                "failed to read onceness.toml: line 4: unknown property 'no-los'; did you mean 'no-loss'?"
+            ],
+        );
+        refused(
+            &accept("target = 'memory:no-dedupp'\nproperty = 'no-loss'"),
+            &expect![
+                "failed to read onceness.toml: line 3: unknown defect 'no-dedupp'; did you mean 'no-dedup'?"
+            ],
+        );
+        refused(
+            &accept("target = 'kafak://*'\nproperty = 'no-loss'"),
+            &expect![
+                "failed to read onceness.toml: line 3: unknown target 'kafak'; did you mean 'kafka'?"
+            ],
+        );
+        refused(
+            &accept(&format!("{right}\nclaim = 'idempotnt'")),
+            &expect![
+                "failed to read onceness.toml: line 5: unknown claim 'idempotnt'; did you mean 'idempotent'?"
+            ],
+        );
+        refused(
+            &accept(&format!("{right}\nclaim = 'exactly-once'")),
+            &expect![
+                "failed to read onceness.toml: [[accept]]: property 'no-loss' says nothing of claim 'exactly-once'; it does of at-least-once, idempotent, transactional"
+            ],
+        );
+        refused(
+            &accept(&format!("{right}\nweakness = 'KAFKA-1775'")),
+            &expect![
+                "failed to read onceness.toml: line 5: unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754'?"
+            ],
+        );
+        refused(
+            &accept(&format!("{right}\nlinc = 'x'")),
+            &expect![
+                "failed to read onceness.toml: line 5: unknown key 'linc'; did you mean 'link'?"
+            ],
+        );
+        refused(
+            &format!("[[accept]]\n{right}"),
+            &expect!["failed to read onceness.toml: line 1: missing field `reason`"],
+        );
+        refused(
+            &format!("[[accept]]\nreason = ' '\n{right}"),
+            &expect![
+                "failed to read onceness.toml: line 2: it is empty; write why this is accepted"
+            ],
+        );
     }
 
     #[test]

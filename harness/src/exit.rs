@@ -15,6 +15,8 @@ pub enum Exit {
     Inconclusive,
     /// Nothing was selected.
     NothingSelected,
+    /// All claims hold, but something is accepted that no longer occurs, and that was denied.
+    Stale,
     /// A bug of ours.
     Internal,
 }
@@ -28,6 +30,7 @@ impl Exit {
             Exit::Usage => 2,
             Exit::Inconclusive => 3,
             Exit::NothingSelected => 4,
+            Exit::Stale => 5,
             Exit::Internal => 70,
         }
     }

@@ -38,7 +38,7 @@ impl Folder {
     /// When it cannot.
     pub fn create(path: &Path) -> Result<Folder, WriteError> {
         let fault = |error| WriteError { path: path.to_owned(), error };
-        fs::create_dir_all(path.join("cases")).map_err(fault)?;
+        fs::create_dir_all(path).map_err(fault)?;
         let probe = path.join(".onceness-probe");
         fs::write(&probe, "can this be written?\n").map_err(fault)?;
         fs::remove_file(&probe).map_err(fault)?;

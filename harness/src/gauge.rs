@@ -27,6 +27,13 @@ pub enum Phase {
         /// How many candidates were tried.
         tries: u64,
     },
+    /// Timing what guarantees cost.
+    Pricing {
+        /// The round that is under way, warm-up included; zero while clients are opened.
+        round: u64,
+        /// Until the time is up.
+        left: std::time::Duration,
+    },
     /// Removing what the cases left on the target.
     Cleaning,
 }

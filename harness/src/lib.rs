@@ -19,6 +19,7 @@
 //!     jobs: 2,
 //!     claims: Claims::all(),
 //!     accept: ["KAFKA-17754"].into(),
+//!     deny_stale: false,
 //!     fail_fast: false,
 //!     shrink: Shrinking {
 //!         tries_max: 10_000,
@@ -32,9 +33,11 @@
 //! # }
 //! ```
 //!
-//! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
+//! In reading order: [`target`] (what is tested), [`options`] (how), [`accept`] (what is excused), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
 //! [`tally`] (counts), [`mod@certify`] (all of it), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
+//! Beside it: [`price`] (what the guarantees cost).
 
+pub mod accept;
 mod brokers;
 pub mod case;
 pub mod certify;
@@ -45,6 +48,7 @@ pub mod folder;
 pub mod gauge;
 pub mod nearest;
 pub mod options;
+pub mod price;
 pub mod report;
 pub mod rig;
 pub mod search;

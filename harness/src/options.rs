@@ -1,9 +1,10 @@
 //! What a run is asked to do, as one explicit value: no defaults hide in the rig.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use onceness_properties::Claim;
+
+use crate::accept::Accepts;
 
 /// What a certification does, and how long.
 #[derive(Clone, Debug)]
@@ -22,8 +23,10 @@ pub struct Options {
     pub jobs: usize,
     /// Which claims are judged.
     pub claims: Claims,
-    /// Known weaknesses ([`onceness_properties::weakness`]) that do not fail the run.
-    pub accept: BTreeSet<&'static str>,
+    /// What does not fail the run: known weaknesses ([`onceness_properties::weakness`]), and known breaches of the target.
+    pub accept: Accepts,
+    /// Breaches that are accepted and no longer occur leave the run not green ([`crate::Exit::Stale`]).
+    pub deny_stale: bool,
     /// Stop at the first failing case.
     pub fail_fast: bool,
     /// How failures are made smaller.

@@ -63,6 +63,8 @@ fn line(gauge: &Gauge, extent: Extent, elapsed: Duration) -> String {
             let (steps, tries) = (count(steps as u64, "step"), count(tries, "candidate"));
             format!("shrinking {what}: {steps} after {tries}")
         }
+        Phase::Pricing { round: 0, .. } => "opening clients".to_owned(),
+        Phase::Pricing { round, left } => format!("round {round}, {} s left", left.as_secs() + 1),
         Phase::Cleaning => "cleaning the target up".to_owned(),
     }
 }

@@ -6,7 +6,7 @@
 //! Only failing cases are kept, and of each kind only the one with the lowest number: the result does not depend on which
 //! worker was faster, and memory stays bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use crate::gauge::Gauge;
 use crate::options::Options;
 use crate::rig::Rig;
 use crate::seeds::case_seed;
-use crate::tally::{Tally, is_accepted};
+use crate::tally::Tally;
 use crate::trial::{Kind, Trial, try_plan, violations};
 
 /// Cases that run when a stop is asked for may go on for so long.
@@ -45,8 +45,8 @@ pub struct Searched {
     pub faults: BTreeMap<Fault, u64>,
     /// The failures, by kind.
     pub found: BTreeMap<Kind, Found>,
-    /// The accepted weaknesses that were met, and in how many cases.
-    pub accepted: BTreeMap<&'static str, u64>,
+    /// Which of what is accepted was met ([`crate::accept::Accepts::find`]), and in how many cases.
+    pub accepted: BTreeMap<usize, u64>,
     /// How many cases the target did not answer in.
     pub silent: u64,
     /// What it was in the last of them.
@@ -323,8 +323,8 @@ impl Searched {
         for (fault, times) in other.faults {
             *self.faults.entry(fault).or_default() += times;
         }
-        for (weakness, cases) in other.accepted {
-            *self.accepted.entry(weakness).or_default() += cases;
+        for (accept, cases) in other.accepted {
+            *self.accepted.entry(accept).or_default() += cases;
         }
         for (kind, theirs) in other.found {
             match self.found.remove(&kind) {
@@ -346,13 +346,13 @@ impl Searched {
 fn findings(
     judgements: &[Judgement],
     options: &Options,
-    accepted: &mut BTreeMap<&'static str, u64>,
+    accepted: &mut BTreeMap<usize, u64>,
 ) -> BTreeMap<Kind, (Violation, Vec<Claim>)> {
     let mut findings: BTreeMap<Kind, (Violation, Vec<Claim>)> = BTreeMap::new();
-    let mut met = Vec::new();
+    let mut met = BTreeSet::new();
     for (kind, claim, violation) in violations(judgements, &options.claims) {
-        if is_accepted(violation, options) {
-            met.extend(violation.weakness.filter(|weakness| !met.contains(weakness)));
+        if let Some(accept) = options.accept.find(kind.property, claim, violation) {
+            met.insert(accept);
             continue;
         }
         let (_, claims) = (findings.entry(kind)).or_insert_with(|| (violation.clone(), Vec::new()));
@@ -360,8 +360,8 @@ fn findings(
             claims.push(claim);
         }
     }
-    for weakness in met {
-        *accepted.entry(weakness).or_default() += 1;
+    for accept in met {
+        *accepted.entry(accept).or_default() += 1;
     }
     findings
 }

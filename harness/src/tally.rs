@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onceness_properties::{Claim, Judgement, PROPERTIES, Property, Verdict, Violation};
+use onceness_properties::{Claim, Judgement, PROPERTIES, Property, Verdict};
 use serde::Serialize;
 
 use crate::options::Options;
@@ -35,7 +35,7 @@ pub struct Count {
     pub cases: u64,
     /// In how many cases it was broken, beyond what is accepted.
     pub violated: u64,
-    /// In how many cases it was broken only by weaknesses that are accepted.
+    /// In how many cases it was broken only in ways that are accepted.
     pub accepted: u64,
     /// In how many cases the target could not be asked.
     pub unsupported: u64,
@@ -81,7 +81,9 @@ impl Tally {
                 Verdict::Violated(violations) => {
                     count.times += violations.len() as u64;
                     count.cases += 1;
-                    match violations.iter().all(|one| is_accepted(one, options)) {
+                    let (property, claim) = (judgement.property.name, judgement.claim);
+                    let accepted = |one| options.accept.find(property, claim, one).is_some();
+                    match violations.iter().all(accepted) {
                         true => count.accepted += 1,
                         false => {
                             count.violated += 1;
@@ -148,9 +150,4 @@ impl Count {
         self.accepted += other.accepted;
         self.unsupported += other.unsupported;
     }
-}
-
-/// Whether a violation is a known weakness that the user accepts.
-pub fn is_accepted(violation: &Violation, options: &Options) -> bool {
-    (violation.weakness).is_some_and(|weakness| options.accept.contains(weakness))
 }

@@ -14,6 +14,9 @@ use crate::folder::Folder;
 use crate::nearest::unknown;
 use crate::rig::Rig;
 
+/// What targets begin with.
+pub const SCHEMES: [&str; 4] = ["memory", "kafka", "launch", "container"];
+
 /// A system under test, as it is typed.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -156,7 +159,7 @@ impl FromStr for Target {
             return Err(TargetSyntax(reason));
         }
         let scheme = text.split(':').next().unwrap_or(text);
-        let reason = unknown("target", scheme, ["memory", "kafka", "launch", "container"]);
+        let reason = unknown("target", scheme, SCHEMES);
         let forms = "memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE";
         Err(TargetSyntax(format!("{reason} ({forms})")))
     }

@@ -7,6 +7,7 @@
 
 mod client;
 mod errors;
+pub mod price;
 mod readback;
 
 use std::sync::atomic::{AtomicU32, Ordering};

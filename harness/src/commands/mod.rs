@@ -22,6 +22,7 @@ mod catalogue;
 mod certify;
 mod check;
 mod plan;
+mod price;
 mod proxy;
 mod replay;
 mod run;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refus
         Command::Check(args) => check::check(args),
         Command::Plan(args) => plan::plan(&args, config()?),
         Command::Proxy(args) => proxy::proxy(args),
+        Command::Price(args) => price::price(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }
@@ -139,6 +141,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
             None if embedded => all_known(),
             None => Default::default(),
         },
+        deny_stale: false,
         fail_fast: false,
         shrink: Shrinking {
             tries_max: shrinking.map_or(0, |shrinking| shrinking.shrink_tries),

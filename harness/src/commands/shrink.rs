@@ -84,10 +84,11 @@ async fn fail(
 ) -> Result<Option<(Kind, Failing)>, Refusal> {
     for _ in 0..times {
         let judged = once(adapter, plan, rig).await?;
-        let found = violations(&judged.judgements, &options.claims).find(|(kind, _, _)| {
-            let accepted = kind.weakness.is_some_and(|weakness| options.accept.contains(weakness));
-            !accepted && property.is_none_or(|property| property == kind.property)
-        });
+        let found =
+            violations(&judged.judgements, &options.claims).find(|(kind, claim, violation)| {
+                let accepted = options.accept.find(kind.property, *claim, violation).is_some();
+                !accepted && property.is_none_or(|property| property == kind.property)
+            });
         if let Some((kind, _, violation)) = found {
             let violation = violation.clone();
             let failing = Failing { plan: plan.clone(), history: judged.history, violation };

@@ -7,7 +7,7 @@ use onceness_properties::Claim;
 use onceness_reference::plan::Fault;
 use serde::Serialize;
 
-use super::{Accepted, ClaimReport, Failure, Report};
+use super::{Accepted, AcceptedBreach, ClaimReport, Failure, Report};
 use crate::search::{Broken, Ended};
 use crate::shrink::ShrinkEnded;
 
@@ -33,6 +33,7 @@ pub fn render(report: &Report) -> String {
         claims: &report.claims,
         failures: report.failures.iter().map(Failed::of).collect(),
         accepted: &report.accepted,
+        accepted_breaches: &report.breaches,
         broke: &report.broke,
         troubles: &report.troubles,
     };
@@ -64,6 +65,7 @@ struct Summary<'a> {
     claims: &'a [ClaimReport],
     failures: Vec<Failed<'a>>,
     accepted: &'a [Accepted],
+    accepted_breaches: &'a [AcceptedBreach],
     broke: &'a [Broken],
     troubles: &'a [String],
 }

@@ -10,7 +10,6 @@ use super::style::{BAD, GOOD, NOTE, count, paint};
 use super::timeline;
 use crate::exit::Exit;
 use crate::options::Options;
-use crate::tally::is_accepted;
 use crate::trial::{Kind, violations};
 
 /// Kinds of violations, each with the claims that it breaks.
@@ -44,7 +43,8 @@ impl Judged {
     fn kinds(&self, options: &Options, accepted: bool) -> Kinds<'_> {
         let mut kinds: Kinds<'_> = BTreeMap::new();
         for (kind, claim, violation) in violations(&self.judgements, &options.claims) {
-            if is_accepted(violation, options) == accepted {
+            let found = options.accept.find(kind.property, claim, violation);
+            if found.is_some() == accepted {
                 let (claims, _) = kinds.entry(kind).or_insert((Vec::new(), violation));
                 claims.push(claim.name());
                 claims.dedup();

@@ -3,6 +3,7 @@
 use anstream::adapter::strip_str;
 use junit_report::{Duration, ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
 
+use super::style::count;
 use super::table::why_inconclusive;
 use super::{ClaimReport, Failure, PropertyReport, Report, Word, failure};
 use crate::exit::Exit;
@@ -33,7 +34,11 @@ pub fn render(report: &Report) -> String {
 fn case(report: &Report, claim: &ClaimReport, row: &PropertyReport) -> TestCase {
     let time = Duration::seconds_f64(report.seconds);
     let mut case = match row.verdict {
-        Word::Holds | Word::Accepted => TestCaseBuilder::success(row.property, time),
+        Word::Holds => TestCaseBuilder::success(row.property, time),
+        Word::Accepted => match excuses(report, claim, row) {
+            Some(excuses) => skipped(row, "accepted", &clean(&excuses)),
+            None => TestCaseBuilder::success(row.property, time),
+        },
         Word::Untested => skipped(row, "untested", "never put to the test; run more cases"),
         Word::Unsupported => skipped(row, "unsupported", "the target cannot be asked"),
         Word::Violated => {
@@ -54,6 +59,28 @@ fn case(report: &Report, claim: &ClaimReport, row: &PropertyReport) -> TestCase 
     case.build()
 }
 
+/// Why a broken property does not fail the run, where the target is to blame. Weaknesses of the protocol are no failures of it.
+fn excuses(report: &Report, claim: &ClaimReport, row: &PropertyReport) -> Option<String> {
+    let met = report.breaches.iter().filter(|one| {
+        let breach = &one.breach;
+        let here = breach.claim.is_none_or(|one| one == claim.claim);
+        one.cases > 0 && breach.property == row.property && here
+    });
+    let told = met.map(|one| {
+        let link = one.breach.link.iter().map(|link| format!(" ({link})")).collect::<String>();
+        format!("accepted in {}: {}{link}", count(one.cases, "case"), one.breach.reason)
+    });
+    Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
+}
+
+/// Stale breaches fail a run only if that was asked for; a dashboard then wants to know which.
+fn stale(report: &Report) -> String {
+    let stale = report.breaches.iter().filter(|one| one.stale);
+    let told =
+        stale.map(|one| format!("{} on {}: {}", one.breach, one.breach.target, one.breach.reason));
+    format!("accepted breaches that no longer occur: {}", told.collect::<Vec<_>>().join("; "))
+}
+
 fn skipped(row: &PropertyReport, kind: &str, message: &str) -> TestCaseBuilder {
     TestCaseBuilder::skipped_with_cause(row.property, kind, message)
 }
@@ -72,13 +99,15 @@ fn counted(row: &PropertyReport) -> Option<String> {
 fn trouble(report: &Report) -> Option<TestCase> {
     let message = match report.exit() {
         Exit::Inconclusive => why_inconclusive(report),
+        Exit::Stale => stale(report),
         Exit::Internal => {
             let words = report.broke.iter().map(|one| format!("seed {}: {}", one.seed, one.words));
             words.collect::<Vec<_>>().join("; ")
         }
         _ => return None,
     };
-    let mut case = TestCaseBuilder::error("run", Duration::ZERO, "inconclusive", &clean(&message));
+    let kind = if report.exit() == Exit::Stale { "stale" } else { "inconclusive" };
+    let mut case = TestCaseBuilder::error("run", Duration::ZERO, kind, &clean(&message));
     let details = report.last_error.iter().chain(&report.troubles);
     case.set_trace(&clean(&details.cloned().collect::<Vec<_>>().join("\n")));
     Some(case.build())

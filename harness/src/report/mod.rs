@@ -8,6 +8,7 @@ use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::profile::Profile;
 use serde::Serialize;
 
+use crate::accept::{Accept, Breach};
 use crate::exit::Exit;
 use crate::options::Options;
 use crate::search::{Broken, Ended, Searched};
@@ -19,6 +20,8 @@ pub mod failure;
 pub mod json;
 pub mod judged;
 pub mod junit;
+pub mod price;
+pub mod price_json;
 pub mod requests;
 pub mod style;
 pub mod table;
@@ -53,6 +56,10 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// The accepted weaknesses that were met.
     pub accepted: Vec<Accepted>,
+    /// The accepted breaches of the target, met or not.
+    pub breaches: Vec<AcceptedBreach>,
+    /// Whether one that no longer occurs leaves the run not green.
+    pub deny_stale: bool,
     /// Cases in which the rig itself broke.
     pub broke: Vec<Broken>,
     /// What else went wrong: files that could not be written, a target that could not be cleaned.
@@ -95,7 +102,7 @@ pub enum Word {
     Unsupported,
     /// Kept whenever it was put to the test.
     Holds,
-    /// Broken, but only by known weaknesses that the user accepts.
+    /// Broken, but only in ways that the user accepts.
     Accepted,
     /// Never put to the test.
     Untested,
@@ -139,6 +146,20 @@ pub struct Accepted {
     pub source: &'static str,
     /// In how many cases it was met.
     pub cases: u64,
+}
+
+/// An accepted breach of the target.
+#[derive(Debug, Serialize)]
+pub struct AcceptedBreach {
+    /// What is accepted, and why.
+    #[serde(flatten)]
+    pub breach: Breach,
+    /// In how many cases it was met.
+    pub cases: u64,
+    /// How often what it excuses was put to the test, for each claim at least.
+    pub tested: u64,
+    /// It was put to the test and not met: nothing has to be excused any more.
+    pub stale: bool,
 }
 
 impl Word {
@@ -186,7 +207,9 @@ impl Report {
             ended: searched.ended,
             claims: claims(&searched.tally, features, options),
             failures: Vec::new(),
-            accepted: accepted(searched),
+            accepted: accepted(searched, options),
+            breaches: breaches(searched, features, options),
+            deny_stale: options.deny_stale,
             broke: searched.broke.values().cloned().collect(),
             troubles: Vec::new(),
             claims_named: options.claims.named,
@@ -207,6 +230,8 @@ impl Report {
             Exit::NothingSelected
         } else if cut_short || silent || open || !self.troubles.is_empty() {
             Exit::Inconclusive
+        } else if self.deny_stale && self.breaches.iter().any(|one| one.stale) {
+            Exit::Stale
         } else {
             Exit::Holds
         }
@@ -234,15 +259,29 @@ fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimRepo
     options.claims.chosen.iter().map(report).collect()
 }
 
-fn accepted(searched: &Searched) -> Vec<Accepted> {
-    let met = searched.accepted.iter();
-    let known = met.filter_map(|(id, cases)| Some((crate::weakness::find(id)?, cases)));
-    let told = known.map(|(known, cases)| Accepted {
+fn accepted(searched: &Searched, options: &Options) -> Vec<Accepted> {
+    let met = options.accept.iter().enumerate().filter_map(|(place, accept)| match accept {
+        Accept::Weakness(id) => Some((crate::weakness::find(id)?, *searched.accepted.get(&place)?)),
+        Accept::Breach(_) => None,
+    });
+    let told = met.map(|(known, cases)| Accepted {
         weakness: known.id,
         title: known.title,
         explanation: known.explanation,
         source: known.source,
-        cases: *cases,
+        cases,
+    });
+    told.collect()
+}
+
+fn breaches(searched: &Searched, features: Features, options: &Options) -> Vec<AcceptedBreach> {
+    let all = options.accept.iter().enumerate().filter_map(|(place, accept)| match accept {
+        Accept::Breach(breach) => Some((breach, searched.accepted.get(&place).copied())),
+        Accept::Weakness(_) => None,
+    });
+    let told = all.map(|(breach, cases)| {
+        let (cases, tested) = (cases.unwrap_or(0), breach.tested(&searched.tally, features));
+        AcceptedBreach { breach: breach.clone(), cases, tested, stale: cases == 0 && tested > 0 }
     });
     told.collect()
 }

@@ -19,6 +19,7 @@ pub fn render(report: &Report) -> String {
     }
     text += &table(report);
     text += &weaknesses(report);
+    text += &breaches(report);
     text += &troubles(report);
     text += &verdict(report);
     text
@@ -86,6 +87,43 @@ fn weaknesses(report: &Report) -> String {
     text
 }
 
+fn breaches(report: &Report) -> String {
+    let mut text = String::new();
+    for one in report.breaches.iter().filter(|one| one.cases > 0 || one.stale) {
+        let (breach, target) = (&one.breach, &one.breach.target);
+        text += &match one.stale {
+            false => {
+                let title = format!(
+                    "accepted breach of {breach} on {target} in {}",
+                    count(one.cases, "case")
+                );
+                format!("\n{}: {}\n", paint(NOTE, title), breach.reason)
+            }
+            true => {
+                let title = format!("stale: breach of {breach} on {target}");
+                let (title, tested) = (paint(NOTE, title), thousands(one.tested));
+                let reason = &breach.reason;
+                format!(
+                    "\n{title}, put to the test {tested} times and not met; if it is mended, take it out of the file: {reason}\n"
+                )
+            }
+        };
+        if let Some(link) = &breach.link {
+            text += &paint(DIM, format!("  link: {link}\n"));
+        }
+    }
+    text
+}
+
+/// What a green run must not conceal.
+fn but_for(report: &Report) -> String {
+    match report.breaches.iter().filter(|one| one.cases > 0).count() as u64 {
+        0 => String::new(),
+        1 => " but for 1 accepted breach".to_owned(),
+        more => format!(" but for {more} accepted breaches"),
+    }
+}
+
 fn troubles(report: &Report) -> String {
     let mut text = String::new();
     for broken in &report.broke {
@@ -124,7 +162,11 @@ fn verdict(report: &Report) -> String {
         names.join(", ")
     };
     let sentence = match report.exit() {
-        Exit::Holds => paint(GOOD, "all claims hold"),
+        Exit::Holds => paint(GOOD, format!("all claims hold{}", but_for(report))),
+        Exit::Stale => paint(
+            NOTE,
+            format!("all claims hold{}, and a breach is accepted that is stale", but_for(report)),
+        ),
         Exit::Violated => paint(BAD, format!("violated: {}", names(Word::Violated))),
         Exit::Internal => paint(BAD, "internal error: please report it with the seed above"),
         Exit::NothingSelected => paint(NOTE, "nothing was selected"),
@@ -201,8 +243,9 @@ mod tests {
     use onceness_properties::Claim;
     use onceness_reference::plan::Fault;
 
-    use super::super::{Accepted, ClaimReport, PropertyReport, Report, Word};
+    use super::super::{Accepted, AcceptedBreach, ClaimReport, PropertyReport, Report, Word};
     use super::render;
+    use crate::accept::Breach;
     use crate::search::Ended;
     use crate::tally::Count;
 
@@ -213,6 +256,19 @@ mod tests {
             verdict,
             count: Count { times, cases: times / 10, accepted, ..Count::default() },
             notes: [("losses", times / 100)].into_iter().filter(|(_, n)| *n > 0).collect(),
+        };
+        let breach = |target: &str, claim, cases| AcceptedBreach {
+            breach: Breach {
+                target: target.parse().expect("a target"),
+                property: "isolation",
+                claim,
+                weakness: None,
+                reason: "mended in the next release".to_owned(),
+                link: claim.map(|_| "https://example.org/1".to_owned()),
+            },
+            cases,
+            tested: 50,
+            stale: cases == 0,
         };
         let claim = |claim, verdict, properties| ClaimReport { claim, verdict, properties };
         let report = Report {
@@ -246,6 +302,11 @@ mod tests {
                 source: "somewhere",
                 cases: 2,
             }],
+            breaches: vec![
+                breach("memory:no-dedup", Some(Claim::Transactional), 2),
+                breach("memory:*", None, 0),
+            ],
+            deny_stale: false,
             broke: Vec::new(),
             troubles: vec!["failed to write x: disk full".to_owned()],
             claims_named: false,
@@ -260,6 +321,11 @@ mod tests {
             accepted known weakness KAFKA-1 in 2 cases: something
               It happens.
               source: somewhere
+
+            accepted breach of isolation for transactional on memory:no-dedup in 2 cases: mended in the next release
+              link: https://example.org/1
+
+            stale: breach of isolation on memory:*, put to the test 50 times and not met; if it is mended, take it out of the file: mended in the next release
 
             the target did not answer in 1 case; the last time: Produce to localhost:9092: closed
             failed to write x: disk full

@@ -96,6 +96,47 @@ fn nothing_selected_is_told_apart() {
 }
 
 #[test]
+fn what_cannot_be_priced_is_told() {
+    check(
+        "price memory",
+        "",
+        2,
+        &expect![
+            "error: cannot price memory: it needs a broker that runs already and speaks Kafka, such as kafka://localhost:9092"
+        ],
+    );
+    check(
+        "price kafka://127.0.0.1:1 --time 0s",
+        "",
+        2,
+        &expect![
+            "error: invalid value '0s' for '--time <TIME>': in no time nothing can be measured"
+        ],
+    );
+    check(
+        "price kafka://127.0.0.1:1 --linger 2s",
+        "",
+        2,
+        &expect!["error: invalid value '2s' for '--linger <TIME>': it is 1s at most"],
+    );
+    check(
+        "price kafka://127.0.0.1:1 --record-size 8",
+        "",
+        2,
+        &expect!["error: invalid value '8' for '--record-size <BYTES>': 8 is not in 16..=900000"],
+    );
+    check(
+        "price kafka://127.0.0.1:1 --record-size 1000000",
+        "",
+        2,
+        &expect![
+            "error: invalid value '1000000' for '--record-size <BYTES>': 1000000 is not in 16..=900000"
+        ],
+    );
+    check("price", "", 2, &expect!["error: the following required arguments were not provided:"]);
+}
+
+#[test]
 fn damaged_plans_are_refused_with_line_and_field() {
     let plan = r#"{
   "version": 1, "schedule": 0, "partitions": 1,
@@ -214,4 +255,7 @@ fn nobody_at_the_other_end_is_inconclusive() {
     let done = Desk::new().run("certify kafka://127.0.0.1:1 --cases 5");
     assert_eq!(done.code, Some(3), "{done:?}");
     assert!(done.stderr.contains("127.0.0.1:1"), "{done:?}");
+    let done = Desk::new().run("price kafka://127.0.0.1:1 --time 5s");
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert!(done.stderr.contains("failed to reach kafka://127.0.0.1:1"), "{done:?}");
 }

@@ -29,6 +29,7 @@ async fn run(target: Target, cases: u64, jobs: usize) -> Report {
         jobs,
         claims: Claims::all(),
         accept: WEAKNESSES.iter().map(|weakness| weakness.id).collect(),
+        deny_stale: false,
         fail_fast: false,
         shrink: Shrinking {
             tries_max: 20_000,

@@ -1,9 +1,12 @@
 //! Against a real broker, whose address is in `ONCENESS_KAFKA` (`cargo ci kafka` gives it one).
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -12,7 +15,7 @@ use rdkafka::message::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::liar;
+use crate::liar::{self, Lie};
 use crate::onceness::Desk;
 use crate::proxy::Running;
 
@@ -36,7 +39,7 @@ fn a_real_kafka_is_certified_and_left_clean() {
 #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
 fn a_kafka_that_hides_its_aborted_transactions_is_caught_and_the_failure_shrunk() {
     let (_alone, address) = alone();
-    let liar = liar::start(address.parse().expect("HOST:PORT with a numeric host"));
+    let liar = liar::start(numeric(&address), Lie::HidesAborted);
     let desk = Desk::new();
     let done = desk.run(&format!(
         "certify kafka://{liar} --cases 60 --seed 1 --jobs 16 --accept KAFKA-17754 --fail-fast"
@@ -173,6 +176,77 @@ impl Drop for Topic {
         let gone = [&self.name[..]];
         let _ = futures::executor::block_on(admin.delete_topics(&gone, &options));
     }
+}
+
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn what_guarantees_cost_is_measured_on_a_real_kafka_which_is_left_clean() {
+    let (_alone, address) = alone();
+    let before = our_topics(&address);
+    let desk = Desk::new();
+    let done =
+        desk.run(&format!("price kafka://{address} --time 20s --record-size 100 --seed 1 --json"));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let report = done.json();
+    assert_eq!(desk.read("onceness-report/price.json"), done.stdout);
+    let tables = report["tables"].as_array().expect("a list");
+    assert_eq!(tables.len(), 5, "{report}");
+    for table in tables {
+        let rows = table["rows"].as_array().expect("a list");
+        let consumes = table["what"] != "produce_latency" && table["what"] != "produce_throughput";
+        assert_eq!(rows.len(), if consumes { 2 } else { 7 }, "{table}");
+        for row in rows {
+            assert_eq!(row["verdict"], "measured", "{row}");
+            assert!(row["figures"]["records"].as_u64() > Some(0), "{row}");
+            assert!(row["figures"]["rounds"].as_u64() >= Some(3), "{row}");
+            // Nothing gets lost between a client and a broker that both live.
+            assert_eq!(row["figures"]["lost"], 0, "{row}");
+        }
+    }
+    let left: Vec<String> = our_topics(&address).difference(&before).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn ctrl_c_ends_pricing_a_real_kafka_which_is_left_clean() {
+    let (_alone, address) = alone();
+    let before = our_topics(&address);
+    let desk = Desk::new();
+    let command = format!("price kafka://{address} --time 10m --json");
+    let child = desk.command(&command).spawn().expect("the binary starts");
+    while our_topics(&address) == before {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("the binary runs");
+    let output = child.wait_with_output().expect("the binary ends");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["ended"], "interrupted");
+    assert_eq!(report["inconclusive"], "it was interrupted before there was enough to tell");
+    let left: Vec<String> = our_topics(&address).difference(&before).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn a_kafka_without_producer_ids_is_priced_as_far_as_it_goes() {
+    let (_alone, address) = alone();
+    let poor = liar::start(numeric(&address), Lie::KnowsNoProducerIds);
+    let desk = Desk::new();
+    let done = desk.run(&format!("price kafka://{poor} --time 5s --seed 1"));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    for (kind, supported) in
+        [("at-least-once ", true), ("idempotent ", false), ("read_committed ", false)]
+    {
+        let rows: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with(kind)).collect();
+        assert!(!rows.is_empty(), "{done:?}");
+        assert!(rows.iter().all(|row| row.contains("unsupported") != supported), "{rows:?}");
+    }
+}
+
+fn numeric(address: &str) -> SocketAddr {
+    address.parse().expect("HOST:PORT with a numeric host")
 }
 
 /// The broker, for one test at a time: what one leaves behind is told by comparing.

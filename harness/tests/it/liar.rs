@@ -1,5 +1,4 @@
-//! A broker that is Kafka but broken: a proxy that forwards every frame, and drops the list of aborted transactions from
-//! fetch answers. What a consumer then shows at read_committed is what a broker without that list would show.
+//! A broker that is Kafka but broken: a proxy that forwards every frame and edits some answers.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -9,27 +8,37 @@ use std::thread;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, FetchResponse, FindCoordinatorResponse, MetadataResponse, ResponseHeader,
+    ApiKey, ApiVersionsResponse, FetchResponse, FindCoordinatorResponse, MetadataResponse,
+    ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 /// What an answer is the answer to: API key and version, by correlation id.
 type Asked = Arc<Mutex<HashMap<i32, (i16, i16)>>>;
 
+/// What is wrong with the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Fetch answers list no aborted transactions: a consumer at read_committed shows what it would of a broker without that.
+    HidesAborted,
+    /// It does not know of producer ids, hence of no transactions either.
+    KnowsNoProducerIds,
+}
+
 /// Starts the proxy and tells its address. It ends with the process.
-pub(crate) fn start(upstream: SocketAddr) -> SocketAddr {
+pub(crate) fn start(upstream: SocketAddr, lie: Lie) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(broker) = TcpStream::connect(upstream) else { return };
-            join(client, broker, address);
+            join(client, broker, address, lie);
         }
     });
     address
 }
 
-fn join(client: TcpStream, broker: TcpStream, address: SocketAddr) {
+fn join(client: TcpStream, broker: TcpStream, address: SocketAddr, lie: Lie) {
     for stream in [&client, &broker] {
         stream.set_nodelay(true).expect("a TCP socket takes TCP_NODELAY");
     }
@@ -37,7 +46,7 @@ fn join(client: TcpStream, broker: TcpStream, address: SocketAddr) {
     let requests = (client.try_clone().expect("clone"), broker.try_clone().expect("clone"));
     let noted = asked.clone();
     thread::spawn(move || pump(requests, |frame| note(frame, &noted)));
-    thread::spawn(move || pump((broker, client), |frame| lie(frame, &asked, address)));
+    thread::spawn(move || pump((broker, client), |frame| edited(frame, &asked, address, lie)));
 }
 
 /// Passes frames on until either side is gone, then closes both.
@@ -70,7 +79,7 @@ fn note(frame: Vec<u8>, asked: &Asked) -> Vec<u8> {
     frame
 }
 
-fn lie(frame: Vec<u8>, asked: &Asked, address: SocketAddr) -> Vec<u8> {
+fn edited(frame: Vec<u8>, asked: &Asked, address: SocketAddr, lie: Lie) -> Vec<u8> {
     let correlation = i32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
     let question = asked.lock().expect("no panic while locked").remove(&correlation);
     let Some((key, version)) = question else {
@@ -79,11 +88,19 @@ fn lie(frame: Vec<u8>, asked: &Asked, address: SocketAddr) -> Vec<u8> {
     let host = StrBytes::from_string(address.ip().to_string());
     let port = i32::from(address.port());
     match ApiKey::try_from(key) {
-        Ok(ApiKey::Fetch) => edit::<FetchResponse>(frame, ApiKey::Fetch, version, |answer| {
-            for partition in answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
-                partition.aborted_transactions = Some(Vec::new());
-            }
-        }),
+        Ok(ApiKey::ApiVersions) if lie == Lie::KnowsNoProducerIds => {
+            edit::<ApiVersionsResponse>(frame, ApiKey::ApiVersions, version, |answer| {
+                answer.api_keys.retain(|known| known.api_key != ApiKey::InitProducerId as i16);
+            })
+        }
+        Ok(ApiKey::Fetch) if lie == Lie::HidesAborted => {
+            edit::<FetchResponse>(frame, ApiKey::Fetch, version, |answer| {
+                for partition in answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions)
+                {
+                    partition.aborted_transactions = Some(Vec::new());
+                }
+            })
+        }
         // Clients must come back through the proxy.
         Ok(ApiKey::Metadata) => {
             edit::<MetadataResponse>(frame, ApiKey::Metadata, version, |answer| {

@@ -59,6 +59,7 @@ fn options() -> Options {
         jobs: 4,
         claims: Claims::all(),
         accept: Default::default(),
+        deny_stale: false,
         fail_fast: false,
         shrink: Shrinking {
             tries_max: 100,

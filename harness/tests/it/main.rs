@@ -1,5 +1,6 @@
 //! The rig and the binary from outside: what a user types, reads and gets back.
 
+mod accepting;
 mod bad_input;
 mod certification;
 mod container;

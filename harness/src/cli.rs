@@ -1,7 +1,9 @@
 //! What users type: commands and options, with their help. Every option can be given as `ONCENESS_<OPTION>` as well.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use onceness::Target;
 use onceness::nearest::unknown;
@@ -95,6 +97,7 @@ Examples:
   onceness certify kafka://localhost:9092 --claims idempotent,transactional
   onceness certify kafka://localhost:9092 --accept KAFKA-17754
   onceness certify memory:torn-commit --fail-fast --json
+  onceness certify kafka://localhost:9092 --sweep
 "))]
 pub(crate) struct CertifyArgs {
     /// What to test
@@ -110,6 +113,18 @@ pub(crate) struct CertifyArgs {
     /// How long to run cases, such as 30s or 5m; shrinking comes after
     #[arg(long, env = "ONCENESS_TIME", hide_env_values = true)]
     pub(crate) time: Option<humantime::Duration>,
+    /// Strike one history at every boundary instead of drawing cases: a read-process-write loop with three transactions, or a plan file or case folder
+    #[arg(
+        long,
+        value_name = "PLAN",
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = clap::builder::OsStringValueParser::new().map(Sweep::from),
+        conflicts_with_all = ["cases", "time"],
+        env = "ONCENESS_SWEEP",
+        hide_env_values = true
+    )]
+    pub(crate) sweep: Option<Sweep>,
     /// Stop at the first failing case
     #[arg(long, env = "ONCENESS_FAIL_FAST", hide_env_values = true)]
     pub(crate) fail_fast: bool,
@@ -284,6 +299,24 @@ pub(crate) struct OutputArgs {
     /// Print the summary as JSON instead of the table
     #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
     pub(crate) json: bool,
+}
+
+/// What is struck at every boundary.
+#[derive(Clone, Debug)]
+pub(crate) enum Sweep {
+    /// The built-in loop.
+    Loop,
+    /// A plan file or case folder.
+    Named(PathBuf),
+}
+
+impl From<OsString> for Sweep {
+    fn from(name: OsString) -> Self {
+        match name.is_empty() {
+            true => Sweep::Loop,
+            false => Sweep::Named(name.into()),
+        }
+    }
 }
 
 /// Ids of known weaknesses.

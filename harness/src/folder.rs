@@ -5,6 +5,7 @@
 //! DIR/target.log                      what a broker that we started says of itself, in the last run
 //! DIR/cases/<n>-<property>/           one failure: plan.json, original.json, history.jsonl, report.txt, case.json
 //! DIR/running/<worker>.json           the plan that a worker is running right now (real brokers only)
+//! DIR/sweep/<n>-<row>-<mishap>.json   the plans of violated cells, DIR/sweep.json, of the last sweep
 //! ```
 //! Cases are numbered on from those of earlier runs, so nothing that once failed is lost to a later run.
 
@@ -75,6 +76,19 @@ impl Folder {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes a folder within it, without what an earlier run left there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn empty(&self, name: &str) -> Result<(), WriteError> {
+        let path = self.path.join(name);
+        let removed = match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::create_dir(&path),
+        };
+        removed.map_err(|error| WriteError { path, error })
     }
 
     /// Makes the folder of a new case, numbered after all that are there.

@@ -33,7 +33,7 @@
 //! ```
 //!
 //! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
-//! [`tally`] (counts), [`mod@certify`] (all of it), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
+//! [`tally`] (counts), [`mod@certify`] (all of it), [`mod@sweep`] (one plan, struck everywhere), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
 
 mod brokers;
 pub mod case;
@@ -50,6 +50,7 @@ pub mod search;
 pub mod seeds;
 pub mod shrink;
 pub mod stop;
+pub mod sweep;
 pub mod tally;
 pub mod target;
 pub mod trial;

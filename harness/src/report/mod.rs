@@ -20,6 +20,7 @@ pub mod json;
 pub mod judged;
 pub mod junit;
 pub mod style;
+pub mod sweep;
 pub mod table;
 pub mod timeline;
 
@@ -185,7 +186,7 @@ impl Report {
             ended: searched.ended,
             claims: claims(&searched.tally, features, options),
             failures: Vec::new(),
-            accepted: accepted(searched),
+            accepted: Accepted::all(&searched.accepted),
             broke: searched.broke.values().cloned().collect(),
             troubles: Vec::new(),
             claims_named: options.claims.named,
@@ -233,15 +234,17 @@ fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimRepo
     options.claims.chosen.iter().map(report).collect()
 }
 
-fn accepted(searched: &Searched) -> Vec<Accepted> {
-    let met = searched.accepted.iter();
-    let known = met.filter_map(|(id, cases)| Some((crate::weakness::find(id)?, cases)));
-    let told = known.map(|(known, cases)| Accepted {
-        weakness: known.id,
-        title: known.title,
-        explanation: known.explanation,
-        source: known.source,
-        cases: *cases,
-    });
-    told.collect()
+impl Accepted {
+    /// Known weaknesses, by id, with how many cases met them.
+    pub(crate) fn all(met: &BTreeMap<&'static str, u64>) -> Vec<Accepted> {
+        let known = met.iter().filter_map(|(id, cases)| Some((crate::weakness::find(id)?, cases)));
+        let told = known.map(|(known, cases)| Accepted {
+            weakness: known.id,
+            title: known.title,
+            explanation: known.explanation,
+            source: known.source,
+            cases: *cases,
+        });
+        told.collect()
+    }
 }

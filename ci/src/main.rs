@@ -13,6 +13,7 @@ mod kafka;
 mod kfake;
 mod launch;
 mod leftovers;
+mod nisshi;
 mod process;
 mod ready;
 mod tools;
@@ -32,7 +33,8 @@ Examples:
   cargo ci --without-kafka                     everything that needs no Java
   cargo ci kafka -- onceness certify kafka://{}
   cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored
-  cargo ci kfake -- onceness certify kafka://{}";
+  cargo ci kfake -- onceness certify kafka://{}
+  cargo ci nisshi -- onceness certify kafka://{}";
 
 const KAFKA_EXAMPLES: &str = "\
 Examples:
@@ -45,6 +47,12 @@ const KFAKE_EXAMPLES: &str = "\
 Examples:
   cargo ci kfake -- onceness certify kafka://{}
   cargo ci kfake -- bash                       look around; ONCENESS_KAFKA holds the address";
+
+const NISSHI_EXAMPLES: &str = "\
+Examples:
+  cargo ci nisshi -- onceness certify kafka://{}
+  cargo ci tansu -- onceness certify kafka://{}
+  cargo ci nisshi -- bash                       look around; ONCENESS_KAFKA holds the address";
 
 /// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka.
 #[derive(Parser)]
@@ -78,6 +86,20 @@ enum Task {
     /// Run a command with a fresh kfake, franz-go's fake broker, which is gone afterwards. Needs Go.
     #[command(after_help = KFAKE_EXAMPLES)]
     Kfake {
+        /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Run a command with a fresh Nisshi, a broker in Rust, which is gone afterwards. Built once by Cargo, in some minutes.
+    #[command(after_help = NISSHI_EXAMPLES)]
+    Nisshi {
+        /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// The same with Tansu, as Nisshi was called before.
+    #[command(after_help = NISSHI_EXAMPLES)]
+    Tansu {
         /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
@@ -117,6 +139,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Task::Kfake { command }) => {
             tools::check_for_kfake()?;
             broker::lend(&kfake::start(&undertaker)?, &command, &undertaker)
+        }
+        Some(Task::Nisshi { command }) => {
+            broker::lend(&nisshi::start(nisshi::NISSHI, &undertaker)?, &command, &undertaker)
+        }
+        Some(Task::Tansu { command }) => {
+            broker::lend(&nisshi::start(nisshi::TANSU, &undertaker)?, &command, &undertaker)
         }
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }

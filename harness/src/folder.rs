@@ -78,17 +78,27 @@ impl Folder {
         }
     }
 
-    /// Makes a folder within it, without what an earlier run left there.
+    /// Removes a folder within it that an earlier run left there.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove_folder(&self, name: &str) -> Result<(), WriteError> {
+        let path = self.path.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(WriteError { path, error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a folder within it.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn empty(&self, name: &str) -> Result<(), WriteError> {
+    pub fn create_folder(&self, name: &str) -> Result<(), WriteError> {
         let path = self.path.join(name);
-        let removed = match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir(&path),
-        };
-        removed.map_err(|error| WriteError { path, error })
+        fs::create_dir_all(&path).map_err(|error| WriteError { path, error })
     }
 
     /// Makes the folder of a new case, numbered after all that are there.

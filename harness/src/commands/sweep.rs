@@ -44,6 +44,9 @@ pub(crate) fn sweep(args: CertifyArgs, what: &Sweep) -> Result<Exit, Refusal> {
             tell(&error.to_string());
         }
     }
+    if let Err(error) = folder.remove_folder("sweep") {
+        tell(&error.to_string());
+    }
     let rig = Rig { folder: Some(folder.clone()), ..Rig::default() };
     tell(&format!("sweeping {target}"));
     let mut report = runtime()?.block_on(async {

@@ -215,8 +215,8 @@ fn keep_cells(
     options: &Options,
     rig: &Rig,
 ) {
-    let Some(folder) = &rig.folder else { return };
-    if let Err(error) = folder.empty("sweep") {
+    let Some(folder) = rig.folder.as_ref().filter(|_| !violated.is_empty()) else { return };
+    if let Err(error) = folder.create_folder("sweep") {
         report.troubles.push(error.to_string());
         return;
     }

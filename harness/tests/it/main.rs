@@ -9,3 +9,4 @@ mod kafka;
 mod liar;
 mod library;
 mod onceness;
+mod sweep;

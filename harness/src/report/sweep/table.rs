@@ -181,7 +181,11 @@ fn listed(report: &SweepReport) -> String {
 
 /// A cell in words.
 pub(super) fn tell_place(row: &Row, mishap: Mishap) -> String {
-    format!("\"{}\", {}, {}", row.boundary.doing, row.boundary.at, mishap.text())
+    let place = format!("\"{}\", {}", row.boundary.doing, row.boundary.at);
+    match mishap {
+        Mishap::Nothing => place,
+        _ => format!("{place}, {}", mishap.text()),
+    }
 }
 
 fn remarks(report: &SweepReport) -> String {

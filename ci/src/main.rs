@@ -17,6 +17,7 @@ mod nisshi;
 mod process;
 mod ready;
 mod tools;
+mod track_record;
 mod undertaker;
 
 use std::ffi::OsString;
@@ -104,6 +105,12 @@ enum Task {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// Replay every counterexample of ci/track-record on the broker that it was found on; each has to fail still.
+    TrackRecord {
+        /// Only those of this broker: kafka, kfake, nisshi or tansu.
+        #[arg(value_parser = ["kafka", "kfake", "nisshi", "tansu"])]
+        broker: Option<String>,
+    },
     /// Wait until standard input ends, then end the processes and delete the folders named there.
     #[command(hide = true, name = undertaker::SUBCOMMAND)]
     Undertake,
@@ -146,6 +153,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Task::Tansu { command }) => {
             broker::lend(&nisshi::start(nisshi::TANSU, &undertaker)?, &command, &undertaker)
         }
+        Some(Task::TrackRecord { broker }) => track_record::run(broker.as_deref(), &undertaker),
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Release {
 pub(crate) const TANSU: Release = Release { name: "tansu", version: "0.6.0" };
 
 /// The one that is current.
-pub(crate) const NISSHI: Release = Release { name: "nisshi", version: "0.7.0" };
+pub(crate) const NISSHI: Release = Release { name: "nisshi", version: "0.8.1" };
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,6 +78,8 @@ fn build(release: Release, folder: &Path, undertaker: &Undertaker) -> anyhow::Re
     cargo
         .args(["install", release.name, "--version", release.version])
         .args(["--locked", "--profile", "dev", "--no-default-features", "--features", "dynostore"])
+        // One of its libraries names a compiler newer than ours, and does not need it.
+        .arg("--ignore-rust-version")
         .arg("--root")
         .arg(folder)
         .arg("--target-dir")

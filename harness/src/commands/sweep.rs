@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onceness::case;
+use onceness::config::Config;
 use onceness::folder::Folder;
 use onceness::report::sweep::{SweepReport, json, junit, table};
 use onceness::sweep::history::read_process_write;
@@ -18,7 +19,7 @@ use crate::cli::{CertifyArgs, Sweep};
 use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
 
-pub(crate) fn sweep(args: CertifyArgs, what: &Sweep) -> Result<Exit, Refusal> {
+pub(crate) fn sweep(args: CertifyArgs, what: &Sweep, config: Config) -> Result<Exit, Refusal> {
     // `--sweep TARGET` is easily typed for `TARGET --sweep`.
     let (target, file) = match what {
         Sweep::Loop => (args.target, None),
@@ -39,7 +40,7 @@ pub(crate) fn sweep(args: CertifyArgs, what: &Sweep) -> Result<Exit, Refusal> {
     let named = file.map(load).transpose()?;
     let folder = Folder::create(&args.output.out).map_err(usage)?;
     // A run that comes to nothing must not leave the last one's results standing for its own.
-    for name in ["junit.xml", "summary.json", "sweep.json"] {
+    for name in ["junit.xml", "summary.json", "sweep.json", "target.log"] {
         if let Err(error) = folder.remove(name) {
             tell(&error.to_string());
         }
@@ -47,7 +48,7 @@ pub(crate) fn sweep(args: CertifyArgs, what: &Sweep) -> Result<Exit, Refusal> {
     if let Err(error) = folder.remove_folder("sweep") {
         tell(&error.to_string());
     }
-    let rig = Rig { folder: Some(folder.clone()), ..Rig::default() };
+    let rig = Rig { folder: Some(folder.clone()), config, ..Rig::default() };
     tell(&format!("sweeping {target}"));
     let mut report = runtime()?.block_on(async {
         let adapter: Arc<dyn Adapter> = open(&target, &rig).await?;

@@ -25,6 +25,8 @@ pub struct Boundary {
     pub point: Option<u8>,
     /// The round of the step.
     pub(super) round: usize,
+    /// Whether the step asks the broker anything.
+    pub(super) talks: bool,
     /// Whether the client is open before the step.
     pub(super) open: bool,
     /// Where the transaction that ends here has written.
@@ -90,6 +92,7 @@ pub fn boundaries(plan: &Plan) -> Vec<Boundary> {
         at: "without any mishap".to_owned(),
         point: None,
         round: 0,
+        talks: false,
         open: false,
         written: Places::default(),
     });
@@ -128,6 +131,7 @@ impl<'a> Walk<'a> {
         let written = career.transaction.clone().unwrap_or_default();
         let doing = career.tell(client, step);
         career.advance(step);
+        let reads = matches!(step.op, Op::Open | Op::Poll { .. } | Op::Rewind);
         let mut places = vec![Place::Before];
         // What has a fate already is left as it is.
         if step.fate.is_delivered() && step.preparation.is_delivered() && !step.crash {
@@ -151,6 +155,7 @@ impl<'a> Walk<'a> {
             at: tell_place(client, step, place),
             point: points::number_of(client, before, step, place, prepared),
             round,
+            talks: reads || asks(client, step, &written),
             open,
             written: written.clone(),
         }));

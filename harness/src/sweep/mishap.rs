@@ -48,11 +48,15 @@ pub enum Mishap {
     Held,
     /// The broker is killed and started again.
     Restart,
+    /// The broker is killed while the step is under way, and started again.
+    Kill,
+    /// The broker stands still while the step is under way, and goes on.
+    Pause,
 }
 
 impl Mishap {
     /// All of them, in the order of the report.
-    pub const ALL: [Mishap; 8] = [
+    pub const ALL: [Mishap; 10] = [
         Mishap::Nothing,
         Mishap::Again,
         Mishap::Takeover,
@@ -61,6 +65,8 @@ impl Mishap {
         Mishap::Repeated,
         Mishap::Held,
         Mishap::Restart,
+        Mishap::Kill,
+        Mishap::Pause,
     ];
 
     /// The word that reports show.
@@ -74,6 +80,8 @@ impl Mishap {
             Mishap::Repeated => "repeated",
             Mishap::Held => "held",
             Mishap::Restart => "restart",
+            Mishap::Kill => "kill",
+            Mishap::Pause => "pause",
         }
     }
 
@@ -88,6 +96,8 @@ impl Mishap {
             Mishap::Repeated => "the request arrives twice",
             Mishap::Held => "the request arrives five rounds later, after its retry",
             Mishap::Restart => "the broker is killed and started again",
+            Mishap::Kill => "the broker is killed while the step is under way, and started again",
+            Mishap::Pause => "the broker stands still while the step is under way, and goes on",
         }
     }
 
@@ -101,11 +111,21 @@ impl Mishap {
         self.kills_client() || self == Mishap::Restart
     }
 
+    /// What befalls the broker.
+    pub(super) fn fault(self) -> Option<Fault> {
+        match self {
+            Mishap::Restart => Some(Fault::Restart),
+            Mishap::Kill => Some(Fault::Kill),
+            Mishap::Pause => Some(Fault::Pause),
+            _ => None,
+        }
+    }
+
     fn is_possible(self, place: Place, features: Features) -> bool {
         let in_broker = matches!(place, Place::After(Stage::Unmarked | Stage::HalfMarked));
         let at_request = matches!(place, Place::Lost(_) | Place::Applied(_));
-        (features.restart || !(in_broker || self == Mishap::Restart))
-            && (features.fates || !at_request)
+        let fault = if in_broker { Some(Fault::Restart) } else { self.fault() };
+        fault.is_none_or(|fault| features.can(fault)) && (features.fates || !at_request)
     }
 }
 
@@ -172,6 +192,7 @@ fn means_something(client: &Client, boundary: &Boundary, mishap: Mishap) -> bool
         (Place::Before, Mishap::Again | Mishap::Takeover) => boundary.open,
         (Place::Before, Mishap::Zombie) => boundary.open && client.txn().is_some(),
         (Place::Before, Mishap::Restart) => true,
+        (Place::Before, Mishap::Kill | Mishap::Pause) => boundary.talks,
         (Place::Lost(Which::Preparation), Mishap::Retry | Mishap::Held) => true,
         (Place::Applied(Which::Preparation), Mishap::Retry | Mishap::Repeated) => true,
         (Place::Lost(Which::Main), Mishap::Retry | Mishap::Held) => true,
@@ -262,6 +283,14 @@ impl<'a> Work<'a> {
         match (self.boundary.place, self.mishap) {
             (Place::Nowhere, _) => {}
             (Place::Before, Mishap::Restart) => self.restart(),
+            (Place::Before, Mishap::Kill | Mishap::Pause) => {
+                self.take(self.next + 1);
+                if let (Some(round), Some(fault)) =
+                    (self.plan.rounds.last_mut(), self.mishap.fault())
+                {
+                    round.faults.push(fault);
+                }
+            }
             (Place::Before, Mishap::Zombie) => {
                 self.open = Some(self.round(self.successor, Op::Open));
                 self.live_on();

@@ -228,7 +228,10 @@ fn keep_cells(
             Ok(()) => {
                 let path = folder.path().join(name);
                 let path = quoted(&path.to_string_lossy());
-                let replay = format!("onceness replay {path} {}", quoted(&options.target));
+                let mut replay = format!("onceness replay {path} {}", quoted(&options.target));
+                if let (Some(config), true) = (&rig.config.path, rig.config.named) {
+                    replay += &format!(" --config {}", quoted(&config.to_string_lossy()));
+                }
                 row_of.cells[*column].replay = Some(replay);
             }
             Err(error) => report.troubles.push(error.to_string()),

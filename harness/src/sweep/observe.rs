@@ -148,8 +148,8 @@ impl<'a> Seen<'a> {
         };
         let crashed = self.struck.crash.is_none_or(|step| self.crashed(step).is_some());
         let went_on = self.struck.open.is_none_or(|step| self.done(step).is_some());
-        let restarted = mishap != Mishap::Restart || self.restarted().is_some();
-        at_request && crashed && went_on && restarted
+        let struck = mishap.fault().is_none() || self.restarted().is_some();
+        at_request && crashed && went_on && struck
     }
 
     fn befell(

@@ -10,3 +10,4 @@ mod liar;
 mod library;
 mod onceness;
 mod sweep;
+mod track_record;

@@ -1,6 +1,7 @@
 //! The embedded broker: the model in process. No sockets, and the requests of overlapping steps interleave under a seeded
 //! scheduler, so the same plan always gives the same history.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -9,6 +10,7 @@ use futures::future::BoxFuture;
 use onceness_reference::broker::Broker;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
+use onceness_reference::ids::{GroupId, Partition};
 use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::protocol::{Answer, Request};
 use onceness_reference::rules::Rules;
@@ -156,6 +158,10 @@ impl Transport for Way {
         self.state().broker.restart();
         struck();
         Ok(true)
+    }
+
+    fn unmarked(&self) -> Option<(BTreeSet<Partition>, BTreeSet<GroupId>)> {
+        Some(self.state().broker.unmarked())
     }
 
     /// Lets one future after another take a turn, by the dice. Nothing here waits for anything outside, so this never does.

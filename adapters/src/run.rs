@@ -93,11 +93,17 @@ async fn strike<T: Transport>(
     recorder: &Recorder,
     fault: Fault,
 ) -> Result<(), TargetError> {
-    let record = |happened| {
-        recorder.record(Event::Fault { fault, happened });
+    let struck = || {
+        recorder.record(Event::Fault { fault, happened: true });
+        // What is durable outlives the fault, and so do the markers that are owed.
+        let (partitions, groups) = transport.unmarked().unwrap_or_default();
+        if !(partitions.is_empty() && groups.is_empty()) {
+            let (partitions, groups) = (Vec::from_iter(partitions), Vec::from_iter(groups));
+            recorder.record(Event::Unmarked { partitions, groups });
+        }
     };
-    if !transport.strike(fault, &|| record(true)).await? {
-        record(false);
+    if !transport.strike(fault, &struck).await? {
+        recorder.record(Event::Fault { fault, happened: false });
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! How requests reach a broker: the seam between the test client and the systems under test.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use futures::future::BoxFuture;
-use onceness_reference::ids::ClientId;
+use onceness_reference::ids::{ClientId, GroupId, Partition};
 use onceness_reference::plan::Fault;
 use onceness_reference::protocol::{Answer, Request};
 
@@ -33,6 +34,11 @@ pub trait Transport: Sync {
         fault: Fault,
         struck: &(dyn Fn() + Sync),
     ) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Where the broker has yet to write markers of ended transactions. None if it cannot be looked into.
+    fn unmarked(&self) -> Option<(BTreeSet<Partition>, BTreeSet<GroupId>)> {
+        None
+    }
 
     /// Runs the steps of a round, and what befalls the broker meanwhile, so that they overlap.
     fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) -> impl Future<Output = ()> + Send;

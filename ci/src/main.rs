@@ -14,9 +14,11 @@ mod kafka;
 mod kfake;
 mod launch;
 mod leftovers;
+mod nisshi;
 mod process;
 mod ready;
 mod tools;
+mod track_record;
 mod undertaker;
 
 use std::ffi::OsString;
@@ -35,7 +37,8 @@ Examples:
   cargo ci kafka 3.9.1 -- cargo test --workspace kafka -- --ignored
   cargo ci launch -- onceness certify launch:kafka
   cargo ci kfake -- onceness certify kafka://{}
-  cargo ci container -- onceness certify container:{}";
+  cargo ci container -- onceness certify container:{}
+  cargo ci tansu -- onceness certify kafka://{}";
 
 const KAFKA_EXAMPLES: &str = "\
 Examples:
@@ -60,6 +63,12 @@ Examples:
   cargo ci container -- onceness certify container:{} --cases 50
   cargo ci container 4.0.0 -- onceness certify 'container:{}?client=rdkafka'
   cargo ci container -- bash                   look around with docker; ONCENESS_CONTAINER holds the image";
+
+const NISSHI_EXAMPLES: &str = "\
+Examples:
+  cargo ci nisshi -- onceness certify kafka://{}
+  cargo ci tansu -- onceness certify kafka://{}
+  cargo ci nisshi -- bash                       look around; ONCENESS_KAFKA holds the address";
 
 /// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka.
 #[derive(Parser)]
@@ -121,6 +130,26 @@ enum Task {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// Run a command with a fresh Nisshi, a broker in Rust, which is gone afterwards. Built once by Cargo, in some minutes.
+    #[command(after_help = NISSHI_EXAMPLES)]
+    Nisshi {
+        /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// The same with Tansu, as Nisshi was called before.
+    #[command(after_help = NISSHI_EXAMPLES)]
+    Tansu {
+        /// What to run; every {} becomes the broker's host:port, as does the variable ONCENESS_KAFKA.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Replay every counterexample of ci/track-record on the broker that it was found on; each has to fail still.
+    TrackRecord {
+        /// Only those of this broker: kafka, kfake, nisshi or tansu.
+        #[arg(value_parser = ["kafka", "kfake", "nisshi", "tansu"])]
+        broker: Option<String>,
+    },
     /// Wait until standard input ends, then end the processes and delete the folders named there.
     #[command(hide = true, name = undertaker::SUBCOMMAND)]
     Undertake,
@@ -166,6 +195,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             tools::check_for_kafka(&version)?;
             container::lend(&container::prepare(&version, &undertaker)?, &command, &undertaker)
         }
+        Some(Task::Nisshi { command }) => {
+            broker::lend(&nisshi::start(nisshi::NISSHI, &undertaker)?, &command, &undertaker)
+        }
+        Some(Task::Tansu { command }) => {
+            broker::lend(&nisshi::start(nisshi::TANSU, &undertaker)?, &command, &undertaker)
+        }
+        Some(Task::TrackRecord { broker }) => track_record::run(broker.as_deref(), &undertaker),
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }
 }

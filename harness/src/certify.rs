@@ -126,7 +126,7 @@ fn case_name(kind: Kind) -> String {
 }
 
 /// As a shell wants to have it.
-fn quoted(path: &str) -> String {
+pub(crate) fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     match !path.is_empty() && path.chars().all(plain) {
         true => path.to_owned(),

@@ -1,7 +1,9 @@
 //! What users type: commands and options, with their help. Every option can be given as `ONCENESS_<OPTION>` as well.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use onceness::Target;
 use onceness::nearest::unknown;
@@ -114,6 +116,7 @@ Examples:
   onceness certify kafka://localhost:9092 --claims idempotent,transactional
   onceness certify kafka://localhost:9092 --accept KAFKA-17754
   onceness certify memory:torn-commit --fail-fast --json
+  onceness certify kafka://localhost:9092 --sweep
 "))]
 pub(crate) struct CertifyArgs {
     /// What to test
@@ -132,6 +135,18 @@ pub(crate) struct CertifyArgs {
     /// Exit with 5 if a breach is accepted by onceness.toml that was put to the test and no longer occurs
     #[arg(long, env = "ONCENESS_DENY_STALE", hide_env_values = true)]
     pub(crate) deny_stale: bool,
+    /// Strike one history at every boundary instead of drawing cases: a read-process-write loop with three transactions, or a plan file or case folder
+    #[arg(
+        long,
+        value_name = "PLAN",
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = clap::builder::OsStringValueParser::new().map(Sweep::from),
+        conflicts_with_all = ["cases", "time"],
+        env = "ONCENESS_SWEEP",
+        hide_env_values = true
+    )]
+    pub(crate) sweep: Option<Sweep>,
     /// Stop at the first failing case
     #[arg(long, env = "ONCENESS_FAIL_FAST", hide_env_values = true)]
     pub(crate) fail_fast: bool,
@@ -432,6 +447,23 @@ pub(crate) struct OutputArgs {
 /// Addresses of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses(pub(crate) Vec<String>);
+/// What is struck at every boundary.
+#[derive(Clone, Debug)]
+pub(crate) enum Sweep {
+    /// The built-in loop.
+    Loop,
+    /// A plan file or case folder.
+    Named(PathBuf),
+}
+
+impl From<OsString> for Sweep {
+    fn from(name: OsString) -> Self {
+        match name.is_empty() {
+            true => Sweep::Loop,
+            false => Sweep::Named(name.into()),
+        }
+    }
+}
 
 /// Ids of known weaknesses.
 #[derive(Clone, Debug)]

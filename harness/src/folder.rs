@@ -5,6 +5,7 @@
 //! DIR/target.log                      what a broker that we started says of itself, in the last run
 //! DIR/cases/<n>-<property>/           one failure: plan.json, original.json, history.jsonl, report.txt, case.json
 //! DIR/running/<worker>.json           the plan that a worker is running right now (real brokers only)
+//! DIR/sweep/<n>-<row>-<mishap>.json   the plans of violated cells, DIR/sweep.json, of the last sweep
 //! ```
 //! Cases are numbered on from those of earlier runs, so nothing that once failed is lost to a later run.
 
@@ -75,6 +76,29 @@ impl Folder {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Removes a folder within it that an earlier run left there.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove_folder(&self, name: &str) -> Result<(), WriteError> {
+        let path = self.path.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(WriteError { path, error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a folder within it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create_folder(&self, name: &str) -> Result<(), WriteError> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(|error| WriteError { path, error })
     }
 
     /// Makes the folder of a new case, numbered after all that are there.

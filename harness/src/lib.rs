@@ -36,6 +36,8 @@
 //! In reading order: [`target`] (what is tested), [`options`] (how), [`accept`] (what is excused), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
 //! [`tally`] (counts), [`mod@certify`] (all of it), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
 //! Beside it: [`price`] (what the guarantees cost).
+//! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
+//! [`tally`] (counts), [`mod@certify`] (all of it), [`mod@sweep`] (one plan, struck everywhere), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
 
 pub mod accept;
 mod brokers;
@@ -55,6 +57,7 @@ pub mod search;
 pub mod seeds;
 pub mod shrink;
 pub mod stop;
+pub mod sweep;
 pub mod tally;
 pub mod target;
 pub mod trial;

@@ -343,7 +343,7 @@ impl Searched {
 }
 
 /// The violations of one case by kind, each with the claims that it breaks. Accepted ones are only counted.
-fn findings(
+pub(crate) fn findings(
     judgements: &[Judgement],
     options: &Options,
     accepted: &mut BTreeMap<usize, u64>,

@@ -92,6 +92,14 @@ pub enum Event {
         /// Whether it really happened; if not, the target could not do it.
         happened: bool,
     },
+    /// Where the broker, when the fault before this struck it, had yet to write the markers of transactions that were ended.
+    /// Told only by a broker that can be looked into, and only if there is such a place.
+    Unmarked {
+        /// Partitions that lack a marker.
+        partitions: Vec<Partition>,
+        /// Groups that lack one.
+        groups: Vec<GroupId>,
+    },
     /// The epilogue begins: no more faults, held requests have arrived, open transactions of every transactional id are
     /// ended by a fresh instance.
     Healed,

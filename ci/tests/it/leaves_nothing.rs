@@ -1,7 +1,8 @@
 //! The promise of the gate: whatever happens to it, no broker and no folder stays.
 //!
 //! These tests start brokers of their own, so plain `cargo test` leaves them out. The names of those with an Apache Kafka
-//! avoid the word, as the gate counts tests by it; those with a kfake have it in theirs, as the gate leaves them out too.
+//! avoid the word, as the gate counts tests by it; those with a kfake or a Nisshi have it in theirs, as the gate leaves
+//! them out too.
 
 #![allow(clippy::unwrap_used)]
 
@@ -108,6 +109,15 @@ fn a_terminated_gate_leaves_no_kfake() {
 #[ignore = "starts a broker, and builds it with Go"]
 fn a_killed_gate_leaves_no_kfake() {
     let gate = Gate::lending("kfake", "echo {}; exec sleep 60");
+    TcpStream::connect(&gate.broker).unwrap();
+    gate.signal(Signal::SIGKILL);
+    assert_eq!(gate.ends_without_trace(), None);
+}
+
+#[test]
+#[ignore = "starts a broker, and builds it with Cargo for minutes"]
+fn a_killed_gate_leaves_no_nisshi() {
+    let gate = Gate::lending("nisshi", "echo {}; exec sleep 60");
     TcpStream::connect(&gate.broker).unwrap();
     gate.signal(Signal::SIGKILL);
     assert_eq!(gate.ends_without_trace(), None);

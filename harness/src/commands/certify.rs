@@ -52,7 +52,7 @@ pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal
     });
     let folder = Folder::create(&args.output.out).map_err(usage)?;
     // A run that comes to nothing must not leave the last one's results standing for its own.
-    for name in ["junit.xml", "summary.json", "target.log"] {
+    for name in ["junit.xml", "summary.json", "sweep.json", "target.log"] {
         if let Err(error) = folder.remove(name) {
             tell(&error.to_string());
         }

@@ -27,6 +27,7 @@ mod proxy;
 mod replay;
 mod run;
 mod shrink;
+mod sweep;
 
 /// How long a failure is shrunk, unless said otherwise.
 const SHRINK_TIME: Duration = Duration::from_secs(30);
@@ -37,7 +38,10 @@ const SHRINK_TIME_HURT: Duration = Duration::from_secs(180);
 pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refusal> {
     let config = || Config::find(config).map_err(usage);
     match command {
-        Command::Certify(args) => certify::certify(args, config()?),
+        Command::Certify(args) => match args.sweep.clone() {
+            Some(what) => sweep::sweep(args, &what, config()?),
+            None => certify::certify(args, config()?),
+        },
         Command::Run(args) => run::run(args, config()?),
         Command::Replay(args) => replay::replay(args, config()?),
         Command::Shrink(args) => shrink::shrink(args, config()?),

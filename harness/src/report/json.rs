@@ -46,6 +46,11 @@ pub fn render_failure(failure: &Failure) -> String {
     serde_json::to_string_pretty(&Failed::of(failure)).unwrap_or_default() + "\n"
 }
 
+/// One failure as a value.
+pub(super) fn failed(failure: &Failure) -> serde_json::Value {
+    serde_json::json!(Failed::of(failure))
+}
+
 #[derive(Serialize)]
 struct Summary<'a> {
     version: u32,

@@ -125,7 +125,7 @@ fn setting(report: &Report) -> String {
 }
 
 /// Without styles, without what XML 1.0 does not allow, and without the end of a CDATA section.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let plain = strip_str(text).to_string();
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     let kept = plain.replace("]]>", "]]\u{200b}>");

@@ -24,6 +24,7 @@ pub mod price;
 pub mod price_json;
 pub mod requests;
 pub mod style;
+pub mod sweep;
 pub mod table;
 pub mod timeline;
 
@@ -207,7 +208,7 @@ impl Report {
             ended: searched.ended,
             claims: claims(&searched.tally, features, options),
             failures: Vec::new(),
-            accepted: accepted(searched, options),
+            accepted: Accepted::all(weaknesses_met(&searched.accepted, options)),
             breaches: breaches(searched, features, options),
             deny_stale: options.deny_stale,
             broke: searched.broke.values().cloned().collect(),
@@ -259,29 +260,50 @@ fn claims(tally: &Tally, features: Features, options: &Options) -> Vec<ClaimRepo
     options.claims.chosen.iter().map(report).collect()
 }
 
-fn accepted(searched: &Searched, options: &Options) -> Vec<Accepted> {
-    let met = options.accept.iter().enumerate().filter_map(|(place, accept)| match accept {
-        Accept::Weakness(id) => Some((crate::weakness::find(id)?, *searched.accepted.get(&place)?)),
+/// The accepted weaknesses that were met, by id, with how many cases met them.
+pub(crate) fn weaknesses_met(
+    met: &BTreeMap<usize, u64>,
+    options: &Options,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    options.accept.iter().enumerate().filter_map(|(place, accept)| match accept {
+        Accept::Weakness(id) => Some((*id, *met.get(&place)?)),
         Accept::Breach(_) => None,
-    });
-    let told = met.map(|(known, cases)| Accepted {
-        weakness: known.id,
-        title: known.title,
-        explanation: known.explanation,
-        source: known.source,
-        cases,
+    })
+}
+
+/// The accepted breaches of the target that were met, with how many cases met them.
+pub(crate) fn breaches_met(met: &BTreeMap<usize, u64>, options: &Options) -> Vec<(Breach, u64)> {
+    let all = accepted_breaches(options);
+    all.filter_map(|(place, breach)| Some((breach.clone(), *met.get(&place)?))).collect()
+}
+
+fn accepted_breaches(options: &Options) -> impl Iterator<Item = (usize, &Breach)> {
+    options.accept.iter().enumerate().filter_map(|(place, accept)| match accept {
+        Accept::Breach(breach) => Some((place, breach)),
+        Accept::Weakness(_) => None,
+    })
+}
+
+fn breaches(searched: &Searched, features: Features, options: &Options) -> Vec<AcceptedBreach> {
+    let told = accepted_breaches(options).map(|(place, breach)| {
+        let cases = searched.accepted.get(&place).copied().unwrap_or(0);
+        let tested = breach.tested(&searched.tally, features);
+        AcceptedBreach { breach: breach.clone(), cases, tested, stale: cases == 0 && tested > 0 }
     });
     told.collect()
 }
 
-fn breaches(searched: &Searched, features: Features, options: &Options) -> Vec<AcceptedBreach> {
-    let all = options.accept.iter().enumerate().filter_map(|(place, accept)| match accept {
-        Accept::Breach(breach) => Some((breach, searched.accepted.get(&place).copied())),
-        Accept::Weakness(_) => None,
-    });
-    let told = all.map(|(breach, cases)| {
-        let (cases, tested) = (cases.unwrap_or(0), breach.tested(&searched.tally, features));
-        AcceptedBreach { breach: breach.clone(), cases, tested, stale: cases == 0 && tested > 0 }
-    });
-    told.collect()
+impl Accepted {
+    /// Known weaknesses, by id, with how many cases met them.
+    pub(crate) fn all(met: impl Iterator<Item = (&'static str, u64)>) -> Vec<Accepted> {
+        let known = met.filter_map(|(id, cases)| Some((crate::weakness::find(id)?, cases)));
+        let told = known.map(|(known, cases)| Accepted {
+            weakness: known.id,
+            title: known.title,
+            explanation: known.explanation,
+            source: known.source,
+            cases,
+        });
+        told.collect()
+    }
 }

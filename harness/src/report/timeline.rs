@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use onceness_reference::history::{
     Call, Event, Fetched, Header, History, Outcome, Record, Reply, Seen, Sequence, Skip,
 };
-use onceness_reference::ids::{EventId, Offset, Partition};
+use onceness_reference::ids::{EventId, GroupId, Offset, Partition};
 use onceness_reference::plan::{
     Client, Consumer, Delivery, Fate, Fault, Isolation, Protocol, Saving,
 };
@@ -203,6 +203,9 @@ fn tell(history: &History, event: &Event) -> (String, String) {
         }
         Event::Crashed { client, .. } => (client.to_string(), paint(NOTE, "crashes")),
         Event::Fault { fault, happened } => (String::new(), tell_fault(*fault, *happened)),
+        Event::Unmarked { partitions, groups } => {
+            (String::new(), tell_unmarked(partitions, groups))
+        }
         Event::Healed => {
             let text =
                 "everything heals: held requests have arrived, fresh instances end what is open";
@@ -364,6 +367,15 @@ fn tell_fault(fault: Fault, happened: bool) -> String {
         true => paint(NOTE, what),
         false => paint(DIM, format!("{what} (this target cannot: nothing happens)")),
     }
+}
+
+fn tell_unmarked(partitions: &[Partition], groups: &[GroupId]) -> String {
+    let partitions = partitions.iter().map(ToString::to_string);
+    let places: Vec<String> = partitions.chain(groups.iter().map(ToString::to_string)).collect();
+    paint(
+        DIM,
+        format!("then the markers of ended transactions were unwritten in {}", list(&places)),
+    )
 }
 
 fn tell_skip(why: Skip) -> String {

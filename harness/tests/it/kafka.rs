@@ -249,6 +249,29 @@ fn numeric(address: &str) -> SocketAddr {
     address.parse().expect("HOST:PORT with a numeric host")
 }
 
+#[test]
+#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+fn a_real_kafka_holds_at_every_boundary_of_a_loop() {
+    let (_alone, address) = alone();
+    let before = our_topics(&address);
+    let desk = Desk::new();
+    let done = desk.run(&format!("certify kafka://{address} --sweep --accept KAFKA-17754 --json"));
+    let sweep = done.json();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(sweep["counts"]["holds"].as_u64() > Some(150), "{}", sweep["counts"]);
+    for plan in sweep["plans"].as_array().expect("plans") {
+        let points = plan["points"].as_array().expect("points");
+        let visited = points.iter().filter(|point| point["visit"] == "exact");
+        // All but those inside the broker, and in TV2 those that it has not.
+        assert!(visited.clone().count() >= 7, "{points:?}");
+        for point in visited {
+            assert_eq!(point["crashes"], point["as_expected"], "{point}");
+        }
+    }
+    let left: Vec<String> = our_topics(&address).difference(&before).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
 /// The broker, for one test at a time: what one leaves behind is told by comparing.
 fn alone() -> (MutexGuard<'static, ()>, String) {
     static BROKER: Mutex<()> = Mutex::new(());

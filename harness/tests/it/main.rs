@@ -13,3 +13,5 @@ mod liar;
 mod library;
 mod onceness;
 mod proxy;
+mod sweep;
+mod track_record;

@@ -186,7 +186,11 @@ impl<'h> Facts<'h> {
                     self.take_records(at, *partition, *isolation, records);
                 }
             }
-            Event::Answer { .. } | Event::Skipped { .. } | Event::Fault { .. } | Event::Healed => {}
+            Event::Answer { .. }
+            | Event::Skipped { .. }
+            | Event::Fault { .. }
+            | Event::Unmarked { .. }
+            | Event::Healed => {}
         }
     }
 

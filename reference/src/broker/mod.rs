@@ -10,6 +10,8 @@ mod coordinator;
 mod group;
 mod partition;
 
+use std::collections::BTreeSet;
+
 use crate::code::Code;
 use crate::ids::{GroupId, Partition, TxnId};
 use crate::plan::Protocol;
@@ -113,6 +115,19 @@ impl Broker {
     /// How many pieces of its own work the broker has yet to do.
     pub fn work(&self) -> usize {
         self.markers.len()
+    }
+
+    /// Where markers of ended transactions are yet to be written.
+    pub fn unmarked(&self) -> (BTreeSet<Partition>, BTreeSet<GroupId>) {
+        let places = self.markers.iter().filter_map(|marker| marker.place);
+        let (mut partitions, mut groups) = (BTreeSet::new(), BTreeSet::new());
+        for place in places {
+            match place {
+                Place::Partition(partition) => _ = partitions.insert(partition),
+                Place::Group(group) => _ = groups.insert(group),
+            }
+        }
+        (partitions, groups)
     }
 
     /// Does one piece of its own work: writes the marker at that place of the queue, and completes the transaction if

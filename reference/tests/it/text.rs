@@ -241,6 +241,8 @@ fn everything() -> History {
     events.push(Event::Crashed { step, client });
     events.extend([true, false].map(|happened| Event::Fault { fault: Fault::Restart, happened }));
     events.extend([Fault::Kill, Fault::Pause].map(|fault| Event::Fault { fault, happened: true }));
+    let (partitions, groups) = (vec![Partition(1)], vec![GroupId(0)]);
+    events.push(Event::Unmarked { partitions, groups });
     events.push(Event::Healed);
     let partition = Partition(0);
     for (isolation, last_stable) in

@@ -155,8 +155,7 @@ impl Script<'_> {
     }
 
     fn round(&mut self) -> Round {
-        let mut round = Round::default();
-        round.faults = self.faults();
+        let mut round = Round { faults: self.faults(), steps: Vec::new() };
         let mut turn: Vec<usize> = (0..self.profile.clients.len()).collect();
         self.dice.shuffle(&mut turn);
         for place in turn {

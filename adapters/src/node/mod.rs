@@ -104,4 +104,6 @@ pub fn last_lines(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod host_tests;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! The epilogue heals (what was held arrives, a fresh instance of every transactional id ends what is open), and then fresh
 //! readers read every partition from its start at both levels, and every group's committed offsets.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -66,16 +67,17 @@ pub(crate) async fn run<T: Transport>(
         release(&epilogue, Lane::Held(lanes), late).await;
     }
     recorder.record(Event::Healed);
+    let left = AtomicU32::new(SPELLS);
     for txn in plan.txns() {
-        settle_transactions(&epilogue, txn).await?;
+        settle_transactions(&epilogue, txn, &left).await?;
     }
     for partition in (0..plan.partitions).map(Partition) {
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
-            read_all(&epilogue, partition, isolation).await?;
+            read_all(&epilogue, partition, isolation, &left).await?;
         }
     }
     for group in plan.groups() {
-        read_positions(&epilogue, plan, group).await?;
+        read_positions(&epilogue, plan, group, &left).await?;
     }
     Ok(History {
         header: Header {
@@ -131,9 +133,10 @@ async fn release<T: Transport>(wire: &Wire<'_, T>, lane: Lane, held: Held) {
 async fn settle_transactions<T: Transport>(
     wire: &Wire<'_, T>,
     txn: TxnId,
+    left: &AtomicU32,
 ) -> Result<(), TargetError> {
     let request = Request::InitProducer { txn: Some(txn) };
-    match patiently(wire, &request).await? {
+    match patiently(wire, &request, left).await? {
         Known::Done(_) => {}
         failed => {
             stuck(wire, format!("transactional id {txn} gets no new instance: {}", why(&failed)))
@@ -147,11 +150,12 @@ async fn read_all<T: Transport>(
     wire: &Wire<'_, T>,
     partition: Partition,
     isolation: Isolation,
+    left: &AtomicU32,
 ) -> Result<(), TargetError> {
     let reader = Reader { lane: Lane::Rig, partition, isolation };
     let mut records: Vec<Seen> = Vec::new();
     let mut position: Offset = 0;
-    let mut patience = Patience::default();
+    let mut patience = Patience { waits: 0, spells: 0, left };
     loop {
         let fetch = match reader.fetch(wire.transport, position, usize::MAX).await {
             Ok(Ok(fetch)) => fetch,
@@ -187,6 +191,7 @@ async fn read_positions<T: Transport>(
     wire: &Wire<'_, T>,
     plan: &Plan,
     group: GroupId,
+    left: &AtomicU32,
 ) -> Result<(), TargetError> {
     let consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
     let inputs =
@@ -194,7 +199,7 @@ async fn read_positions<T: Transport>(
     let mut partitions: Vec<Partition> = inputs.copied().collect();
     partitions.sort_unstable();
     partitions.dedup();
-    match patiently(wire, &Request::Positions { group, partitions }).await? {
+    match patiently(wire, &Request::Positions { group, partitions }, left).await? {
         Known::Done(Response::Positions(positions)) => {
             for (partition, offset) in positions {
                 wire.record(Event::Committed { group, partition, offset });
@@ -211,8 +216,9 @@ async fn read_positions<T: Transport>(
 async fn patiently<T: Transport>(
     wire: &Wire<'_, T>,
     request: &Request,
+    left: &AtomicU32,
 ) -> Result<Known, TargetError> {
-    let mut patience = Patience::default();
+    let mut patience = Patience { waits: 0, spells: 0, left };
     loop {
         let code = match wire.transport.call(Lane::Rig, request).await {
             Ok(Ok(response)) => return Ok(Known::Done(response)),
@@ -227,25 +233,29 @@ async fn patiently<T: Transport>(
     }
 }
 
-/// How long the epilogue waits: this often a client's patience. A broker that had a bad moment is not stuck.
+/// How long the epilogue waits in all: this often a client's patience. A broker that had a bad moment is not stuck; one that
+/// is stuck is so for everything, and is not waited for again and again.
 const SPELLS: u32 = 6;
 
-/// What is left of it.
-#[derive(Default)]
-struct Patience {
+/// What is left of it, for one request.
+struct Patience<'a> {
     waits: u32,
     spells: u32,
+    /// For the whole epilogue.
+    left: &'a AtomicU32,
 }
 
-impl Patience {
+impl Patience<'_> {
     /// Waits a while. False when there is no patience left.
     async fn wait<T: Transport>(&mut self, transport: &T) -> bool {
         self.waits += 1;
         if !transport.back_off(self.waits).await {
             self.waits = 0;
             self.spells += 1;
+            let left = self.left.load(Ordering::Relaxed);
+            self.left.store(left.saturating_sub(1), Ordering::Relaxed);
         }
-        self.spells < SPELLS
+        self.left.load(Ordering::Relaxed) > 0
     }
 
     /// Waits for a target that does not answer at all, no longer than a client would: it is probably gone.

@@ -658,6 +658,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_says_what_is_usual() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ci/recipes/onceness.toml");
+        let config = Config::find(Some(path.as_ref())).expect("it is right");
+        let (whole, least) = (config.launch("kafka"), config.launch("mine"));
+        let (whole, least) = (whole.expect("it is there"), least.expect("it is there"));
+        assert_eq!(whole.address, least.address);
+        assert_eq!(whole.ready_within, least.ready_within);
+        assert_eq!(whole.stop_signal, least.stop_signal);
+        assert_eq!(whole.pause, least.pause);
+    }
+
+    #[test]
     fn a_launch_that_is_not_there_is_said_with_the_nearest() {
         let config = read("[launch.kafka]\ncommand = ['x']").expect("it is right");
         let error = config.launch("kafak").expect_err("it is not there");

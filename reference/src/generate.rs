@@ -155,7 +155,7 @@ impl Script<'_> {
     }
 
     fn round(&mut self) -> Round {
-        let mut round = Round { faults: self.faults(), ..Round::default() };
+        let mut round = Round { faults: self.faults(), steps: Vec::new() };
         let mut turn: Vec<usize> = (0..self.profile.clients.len()).collect();
         self.dice.shuffle(&mut turn);
         for place in turn {
@@ -409,7 +409,6 @@ impl Script<'_> {
             (profile.request_lost, Fate::RequestLost),
             (profile.reply_lost, Fate::ReplyLost),
             (profile.repeated, Fate::Repeated),
-            (profile.busy, Fate::Busy),
         ];
         let mut roll = self.dice.u8(0..100);
         for (chance, fate) in mishaps {

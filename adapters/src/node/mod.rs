@@ -124,4 +124,6 @@ fn end_of(log: &File) -> String {
 }
 
 #[cfg(test)]
+mod host_tests;
+#[cfg(test)]
 mod tests;

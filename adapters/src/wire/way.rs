@@ -23,6 +23,8 @@ use crate::transport::{Lane, TargetError, Transport};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same while the broker is hurt: it has to come back first, and to load what it coordinates.
 const PATIENCE_IN_ORDEALS: Duration = Duration::from_secs(15);
+/// The same after a client waited so long in vain.
+const PATIENCE_WITHOUT_HOPE: Duration = Duration::from_secs(1);
 /// Within so many microseconds from the start of a round the broker is struck.
 const STRUCK_WITHIN_US: u64 = 8_000;
 /// The longest pause between two tries.
@@ -48,6 +50,10 @@ pub(super) struct Ordeal {
     /// How long its clients wait for an answer.
     deadline: Duration,
     dice: Mutex<fastrand::Rng>,
+    /// A client waited in vain.
+    disappointed: AtomicBool,
+    /// The epilogue has begun.
+    healing: AtomicBool,
     /// Connections whose last request was given up by its client, and may be carried out after all.
     late: Mutex<Vec<Connection>>,
 }
@@ -62,7 +68,25 @@ impl Ordeal {
         let share = dice.u32(30..90);
         let deadline = if pauses { host.node().pause_time() * share / 100 } else { deadline };
         let (dice, late) = (Mutex::new(dice), Mutex::default());
-        Some(Ordeal { host: Arc::clone(host), deadline, dice, late })
+        let (disappointed, healing) = (AtomicBool::new(false), AtomicBool::new(false));
+        Some(Ordeal { host: Arc::clone(host), deadline, dice, disappointed, healing, late })
+    }
+
+    /// How long a client keeps asking that has asked for so long already. Only the first one has all the time that a broker
+    /// may need to come back: one that comes back without what it had is not waited for in every step.
+    fn patience(&self, spent: Duration) -> Duration {
+        // The epilogue waits several times so long anyway.
+        if self.healing.load(Ordering::Relaxed) {
+            return PATIENCE;
+        }
+        let patience = match self.disappointed.load(Ordering::Relaxed) {
+            true => PATIENCE_WITHOUT_HOPE,
+            false => PATIENCE_IN_ORDEALS,
+        };
+        if spent >= patience {
+            self.disappointed.store(true, Ordering::Relaxed);
+        }
+        patience
     }
 
     /// When in a round the broker is struck: while requests are under way, as a rule.
@@ -312,6 +336,7 @@ impl Transport for Way {
         }
         if let Some(ordeal) = &self.ordeal {
             ordeal.host.reachable().await?;
+            ordeal.healing.fetch_or(lane == Lane::Rig, Ordering::Relaxed);
         }
         let told = match request {
             Request::InitProducer { txn } => self.init_producer(lane, *txn).await,
@@ -368,8 +393,11 @@ impl Transport for Way {
     /// 1, 2, 4, … ms, 50 at most.
     async fn back_off(&self, retry: u32) -> bool {
         tokio::time::sleep(pause(retry)).await;
-        let patience = if self.is_ordeal() { PATIENCE_IN_ORDEALS } else { PATIENCE };
-        (1..=retry).map(pause).sum::<Duration>() < patience
+        let spent = (1..=retry).map(pause).sum::<Duration>();
+        match &self.ordeal {
+            Some(ordeal) => spent < ordeal.patience(spent),
+            None => spent < PATIENCE,
+        }
     }
 
     async fn strike(&self, fault: Fault, struck: &(dyn Fn() + Sync)) -> Result<bool, TargetError> {

@@ -14,10 +14,10 @@ const FILE: &str = "onceness.toml";
 const PROPERTIES: &str = "server.properties";
 
 /// Installs the release unless it is cached, and writes down how to start it. The recipe is gone when the folder is.
-pub(crate) fn recipe<'a>(
+pub(crate) fn recipe(
     version: &Version,
     pace: Pace,
-    undertaker: &'a Undertaker,
+    undertaker: &Undertaker,
 ) -> anyhow::Result<Recipe> {
     let home = install::ensure(version, undertaker)?;
     let folder = undertaker.folder_in(&parent_of_data())?;

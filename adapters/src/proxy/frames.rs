@@ -3,6 +3,7 @@
 //! A frame is its length and so many bytes. Its fields are looked at in the buffer that it passes through, which holds
 //! [`READ_AHEAD`] bytes whatever the length claims; only what a fate has to keep is held, and that has a bound of its own.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -125,8 +126,12 @@ impl Inbox {
     async fn receive(&mut self, room: usize) -> Result<usize, Fault> {
         self.bytes.reserve(room);
         self.pace.largest.fetch_max(self.bytes.capacity(), Ordering::Relaxed);
-        let received = self.stream.read_buf(&mut self.bytes).await;
-        received.map_err(|cause| Fault(format!("the connection to {} broke: {cause}", self.whose)))
+        match self.stream.read_buf(&mut self.bytes).await {
+            Ok(received) => Ok(received),
+            // How clients end that leave answers unread.
+            Err(cause) if !self.hurried && cause.kind() == ErrorKind::ConnectionReset => Ok(0),
+            Err(cause) => Err(Fault(format!("the connection to {} broke: {cause}", self.whose))),
+        }
     }
 }
 
@@ -185,7 +190,8 @@ impl Outbox {
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let broke = |cause| Fault(format!("a connection broke: {cause}"));
+        let whose = if self.within.is_some() { "the broker" } else { "the client" };
+        let broke = |cause| Fault(format!("the connection to {whose} broke: {cause}"));
         // By pieces, so that a large kept frame is given the time that it would have had on its way through.
         for piece in bytes.chunks(READ_AHEAD) {
             let writing = self.stream.write_all(piece);

@@ -69,7 +69,8 @@ enum What {
 impl Link {
     /// Serves it until one side is gone.
     pub(super) async fn serve(&self, client: TcpStream) -> Result<(), Fault> {
-        let host = client.local_addr().map_err(|cause| Fault(cause.to_string()))?.ip().to_string();
+        let host = client.local_addr().map_err(|cause| Fault(cause.to_string()))?.ip();
+        let host = host.to_canonical().to_string();
         let (broker, address) = dial(&self.brokers).await?;
         // Small frames, each waited for. Where it cannot be set, it is only slower.
         let _ = client.set_nodelay(true);
@@ -95,12 +96,15 @@ impl Link {
         let (mut requests, mut answers) = (pin!(requests.pass()), pin!(answers.pass()));
         tokio::select! {
             ended = &mut answers => ended,
-            ended = &mut requests => match ended? {
-                // What was sent is to arrive, though nobody waits for the answers.
-                After::Gone(_open) => timeout(REST_WITHIN, answers).await.unwrap_or(Ok(())),
-                After::Cut(_open) => timeout(CUT_WITHIN, answers).await.unwrap_or(Ok(())),
-                After::Lost(_open) => answers.await,
-            },
+            ended = &mut requests => {
+                match ended? {
+                    // What was sent is to arrive, though nobody may wait for the answers: how they end is no trouble.
+                    After::Gone(_open) => drop(timeout(REST_WITHIN, answers).await),
+                    After::Cut(_open) => drop(timeout(CUT_WITHIN, answers).await),
+                    After::Lost(_open) => answers.await?,
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -169,12 +169,10 @@ impl Proxy {
             largest: Arc::default(),
             state: Mutex::default(),
         });
-        let mut state = shared.state();
         let task = shared.accept(listener, upstream.into());
-        for broker in upstream {
-            state.doors.insert(broker.clone(), Door { port: address.port(), task: task.clone() });
-        }
-        drop(state);
+        // Behind several addresses is any broker; each gets a listener of its own when it is named.
+        let broker = upstream.join(",");
+        shared.state().doors.insert(broker, Door { port: address.port(), task });
         Ok(Proxy { shared, address })
     }
 

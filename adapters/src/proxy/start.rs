@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
 use super::Fault;
-use super::frames::Frame;
+use super::frames::{Frame, LENGTH};
 use crate::wire::fields::{Fields, Malformed};
 
 /// A request starts within so many bytes: two strings of 32 KiB at most, and small numbers.
@@ -36,18 +36,18 @@ impl Start {
         let mut most = 256;
         loop {
             let here = frame.here(most);
-            let complete = here.len() + super::frames::LENGTH == frame.len();
             let fault = match parse(here) {
                 Ok(start) => return Ok(start),
                 Err(fault) => fault,
             };
-            if complete || most >= START_MAX {
+            let have = here.len();
+            if have + LENGTH == frame.len() || have == START_MAX {
                 return Err(Fault(format!("a request cannot be read: it {fault}")));
             }
-            if here.len() == most {
-                most *= 8;
+            if have == most {
+                most = START_MAX.min(most * 8);
             }
-            let wanted = frame.here(most).len() + 1;
+            let wanted = frame.here(most).len().max(have + 1);
             frame.peek(wanted).await?;
         }
     }

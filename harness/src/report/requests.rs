@@ -84,9 +84,11 @@ pub fn summary(faults: &Faults, counts: &Counts, dropped: u64) -> String {
     for (api, (requests, fates)) in &counts.requests {
         let fates: Vec<String> =
             fates.iter().map(|(fate, times)| format!("{} {fate}", thousands(*times))).collect();
-        let fates = paint(NOTE, fates.join(", "));
-        let line = format!("  {:<22} {:>9}  {fates}", api_name(*api), thousands(*requests));
-        let _ = writeln!(text, "{}", line.trim_end());
+        let line = format!("  {:<22} {:>9}", api_name(*api), thousands(*requests));
+        let _ = match fates.is_empty() {
+            true => writeln!(text, "{line}"),
+            false => writeln!(text, "{line}  {}", paint(NOTE, fates.join(", "))),
+        };
     }
     if !faults.rules.is_empty() {
         let _ = writeln!(text, "{}", paint(HEAD, count(faults.rules.len() as u64, "rule")));

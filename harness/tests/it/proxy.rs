@@ -55,6 +55,14 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    /// A test that fails leaves nothing that runs.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_proxy_without_a_cluster_says_so_and_goes_on() {
     let desk = Desk::new();

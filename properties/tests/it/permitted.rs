@@ -4,7 +4,9 @@ use onceness_reference::code::Code;
 use onceness_reference::history::{Call, Outcome};
 use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 
-use crate::story::{HELD, RC, RU, Story, appended, producer, reader, refused, transactional};
+use crate::story::{
+    HELD, RC, RU, Story, appended, nothing, opened, producer, reader, refused, transactional,
+};
 
 fn transaction() -> Story {
     let mut story =
@@ -120,6 +122,35 @@ fn losses_of_at_most_once() {
     story.healed();
     story.read(0, 1, &[(0, 2)]);
     story.accuses_none();
+}
+
+#[test]
+fn what_was_put_off_in_the_brokers_name() {
+    for protocol in [Protocol::Tv1, Protocol::Tv2] {
+        let mut story = Story::of([producer(transactional(protocol))]);
+        let open = story.call(0, Call::Open);
+        story.answer(open, Fate::Busy, refused(Code::COORDINATOR_LOAD_IN_PROGRESS));
+        story.answer(open, Fate::Delivered, opened(0, None));
+        story.returns(open, opened(0, None));
+        story.begin(0);
+        let send = story.send(0, 0, &[1]);
+        story.answer(send, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+        story.answer(send, Fate::Delivered, appended(0));
+        story.returns(send, appended(0));
+        let commit = story.call(0, Call::Commit);
+        story.answer(commit, Fate::Busy, refused(Code::COORDINATOR_LOAD_IN_PROGRESS));
+        story.answer(commit, Fate::Delivered, nothing());
+        story.returns(commit, nothing());
+        // One that gives up has sent nothing.
+        story.begin(0);
+        let send = story.send(0, 0, &[2]);
+        story.answer(send, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+        story.returns(send, Outcome::Unknown);
+        story.crash(0);
+        story.healed();
+        story.read(0, 2, &[(0, 1)]);
+        story.accuses_none();
+    }
 }
 
 #[test]

@@ -520,6 +520,21 @@ mod resend {
         story.check("resend", T, expect!["untested"]);
     }
 
+    #[test]
+    fn an_opening_that_was_put_off_in_the_brokers_name_raises_nothing() {
+        let delivery = transactional(Protocol::Tv2);
+        let mut story = Story::of([producer(delivery), producer(delivery)]);
+        story.open(0, 0, None);
+        story.begin(0);
+        let open = story.call(1, Call::Open);
+        story.answer(open, Fate::Busy, refused(Code::CONCURRENT_TRANSACTIONS));
+        story.returns(open, refused(Code::COORDINATOR_LOAD_IN_PROGRESS));
+        let send = story.send(0, 0, &[1]);
+        story.answer(send, Fate::ReplyLost, appended(0));
+        story.answer(send, Fate::Delivered, refused(Code::INVALID_PRODUCER_EPOCH));
+        story.check("resend", T, expect!["e7 e8 e9: the batch of c0 with r1 was accepted in p0 at offset 0, but was refused with INVALID_PRODUCER_EPOCH (47) when it was resent"]);
+    }
+
     fn commit_twice(between: impl Fn(&mut Story), again: Outcome) -> Story {
         let delivery = transactional(Protocol::Tv2);
         let mut story = Story::of([producer(delivery), producer(delivery)]);

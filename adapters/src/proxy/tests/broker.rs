@@ -140,13 +140,23 @@ pub(super) fn framed<R: Encodable + HeaderVersion>(
 
 /// A request as it travels.
 pub(super) fn request<R: Request>(correlation: i32, version: i16, request: &R) -> Bytes {
+    request_of(correlation, version, StrBytes::from_static_str("tester"), request)
+}
+
+/// The same, of a client of that name.
+pub(super) fn request_of<R: Request>(
+    correlation: i32,
+    version: i16,
+    client: StrBytes,
+    request: &R,
+) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_i32(0);
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)
         .with_request_api_version(version)
         .with_correlation_id(correlation)
-        .with_client_id(Some(StrBytes::from_static_str("tester")));
+        .with_client_id(Some(client));
     header.encode(&mut frame, R::header_version(version)).expect("a header");
     request.encode(&mut frame, version).expect("a request of that version");
     let length = (frame.len() - 4) as u32;

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProduceResponse,
+    ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProduceResponse, TransactionalId,
 };
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::{Decodable, StrBytes};
 use onceness_reference::code::Code;
 use onceness_reference::plan::Fate;
 use tokio::time::timeout;
 
 use super::super::{CopyNumber, Exchange, Rule, Rules, busy_apis, busy_code};
-use super::broker::{Broker, Client, SOON, init, produce, rule, settled, until};
+use super::broker::{Broker, Client, SOON, init, produce, request_of, rule, settled, until};
 use super::plain::{decoded, plain};
 
 fn producer(exchange: &Exchange) -> Option<i64> {
@@ -211,6 +211,25 @@ async fn rules_fit_a_transactional_id() {
     rules.arm(Rule { txn: this, ..rule(ApiKey::InitProducerId, Fate::Busy) });
     assert_eq!(client.init(2).await, Some(-14));
     assert!(!rules.disarm(7), "it met a request");
+}
+
+#[tokio::test]
+async fn requests_may_start_with_long_names() {
+    let (broker, rules) = (Broker::start().await, Arc::new(Rules::default()));
+    let proxy = broker.behind(&rules).await;
+    let long = StrBytes::from_string("n".repeat(32_000));
+    let asked = InitProducerIdRequest::default();
+    let asked = asked.with_transactional_id(Some(TransactionalId(long.clone())));
+    let txn = Some(long.to_string());
+    rules.arm(Rule { txn, ..rule(ApiKey::InitProducerId, Fate::Delivered) });
+    let mut client = Client::of(&proxy).await;
+    let frame = request_of(1, 4, long, &asked);
+    for piece in frame.chunks(9000) {
+        client.send(piece).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(client.next().await.map(|(correlation, _)| correlation), Some(1));
+    assert_eq!(settled(&rules).await[0].start.client.len(), 32_000);
 }
 
 #[tokio::test]

@@ -282,3 +282,36 @@ async fn a_client_that_follows_an_advertised_address_stays_on_the_proxy() {
     proxy.cut_all();
     assert!(client.is_cut().await);
 }
+
+#[tokio::test]
+async fn each_of_several_brokers_is_listened_for_apart() {
+    let (one, two) = (Broker::start().await, Broker::start().await);
+    let port = |broker: &Broker| {
+        broker.address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    };
+    let broker = |at: &Broker| {
+        MetadataResponseBroker::default().with_host(text("127.0.0.1")).with_port(port(at))
+    };
+    let answer = MetadataResponse::default().with_brokers(vec![broker(&one), broker(&two)]);
+    let frame = framed(1, 4, &answer);
+    let teller = Broker::that(move |_| {
+        let frame = frame.clone();
+        async move { vec![frame] }
+    })
+    .await;
+    // Both are known as bootstrap addresses too, after one that answers first.
+    let upstream = [teller.address.clone(), one.address.clone(), two.address.clone()];
+    let rules = Arc::new(Rules::default());
+    let proxy = Proxy::listen(&upstream, "127.0.0.1:0", rules).await.expect("a free port");
+    let mut client = Client::of(&proxy).await;
+    client.send(&request(1, 4, &MetadataRequest::default())).await;
+    let (_, mut body) = client.next().await.expect("it is answered");
+    let told = MetadataResponse::decode(&mut body, 4).expect("it can be read");
+    for (correlation, (broker, at)) in [&one, &two].into_iter().zip(&told.brokers).enumerate() {
+        let address = ("127.0.0.1", at.port as u16);
+        let stream = tokio::net::TcpStream::connect(address).await.expect("the proxy listens");
+        let correlation = correlation as i32;
+        assert!(Client { stream }.init(correlation).await.is_some());
+        assert_eq!(broker.correlations(), [correlation]);
+    }
+}

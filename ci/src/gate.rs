@@ -96,20 +96,16 @@ impl<'a> Gate<'a> {
     /// Runs the tests that need a Docker engine, if there can be one. There being none is no failure, but said.
     fn in_containers(&mut self, version: &kafka::Version) -> anyhow::Result<()> {
         let undertaker = self.undertaker;
-        let start = format!("a Docker engine unless one runs, Apache Kafka {version} as an image");
-        let found = self.step("start containers", &start, |_| {
-            match container::prepare(version, undertaker) {
-                Err(error) if error.is::<Unavailable>() => Ok(Err(error.to_string())),
-                image => image.map(Ok),
-            }
-        })?;
-        let image = match found {
-            Ok(image) => image,
-            Err(reason) => {
-                self.passed -= 1;
-                self.no_engine = Some(reason);
+        println!(
+            "\n=== start containers: a Docker engine unless one runs, Apache Kafka {version} as an image"
+        );
+        let image = match container::prepare(version, undertaker) {
+            Err(error) if error.is::<Unavailable>() => {
+                println!("--- start containers: SKIPPED");
+                self.no_engine = Some(error.to_string());
                 return Ok(());
             }
+            image => image.context("step 'start containers'")?,
         };
         self.step(commands::CONTAINER_TESTS.name, commands::CONTAINER_TESTS.words, |gate| {
             let mut command = gate.build(commands::CONTAINER_TESTS.words, None, None);

@@ -174,13 +174,11 @@ impl Container {
     }
 
     fn request(&self) -> ContainerRequest<GenericImage> {
-        let Image { image, command, environment, port, network, mounts, ready_within, .. } =
-            &self.image;
+        let Image { image, command, environment, port, network, mounts, .. } = &self.image;
         let (name, tag) = engine::name_and_tag(image);
         let mut request = GenericImage::new(name, tag)
             .with_container_name(&self.id)
             .with_label(LABEL, &self.id)
-            .with_startup_timeout(*ready_within)
             .with_cmd(command.iter().map(|word| self.fill(word)));
         for (name, value) in environment {
             request = request.with_env_var(name, self.fill(value));

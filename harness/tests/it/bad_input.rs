@@ -26,7 +26,7 @@ fn unknown_names_meet_the_nearest() {
         "",
         2,
         &expect![
-            "error: invalid value 'kafak://localhost:9092' for '[TARGET]': unknown target 'kafak'; did you mean 'kafka'? (memory, memory:DEFECT, kafka://HOST:PORT or launch:NAME)"
+            "error: invalid value 'kafak://localhost:9092' for '[TARGET]': unknown target 'kafak'; did you mean 'kafka'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
         ],
     );
     check(

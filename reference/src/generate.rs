@@ -409,6 +409,7 @@ impl Script<'_> {
             (profile.request_lost, Fate::RequestLost),
             (profile.reply_lost, Fate::ReplyLost),
             (profile.repeated, Fate::Repeated),
+            (profile.busy, Fate::Busy),
         ];
         let mut roll = self.dice.u8(0..100);
         for (chance, fate) in mishaps {

@@ -224,6 +224,14 @@ impl Proxy {
         self.shared.largest.load(Ordering::Relaxed)
     }
 
+    /// Ends all connections, and accepts no more. What is held stays, and can still be released.
+    pub fn close(&self) {
+        let mut state = self.shared.state();
+        state.closed = true;
+        state.doors.values().for_each(|door| door.task.abort());
+        std::mem::take(&mut state.connections).values().for_each(AbortHandle::abort);
+    }
+
     /// The requests that are held.
     pub fn held(&self) -> Vec<HeldId> {
         self.shared.state().held.keys().copied().collect()
@@ -232,10 +240,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.closed = true;
-        state.doors.values().for_each(|door| door.task.abort());
-        state.connections.values().for_each(AbortHandle::abort);
+        self.close();
     }
 }
 

@@ -17,6 +17,7 @@ pub mod proxy;
 mod reading;
 mod record;
 mod run;
+pub mod serve;
 pub mod stock;
 pub mod transport;
 pub mod wire;

@@ -71,7 +71,7 @@ pub(crate) async fn run<T: Transport>(
     for txn in plan.txns() {
         settle_transactions(&epilogue, txn, &left).await?;
     }
-    for partition in (0..plan.partitions).map(Partition) {
+    for partition in (0..u32::from(plan.partitions)).map(Partition) {
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
             read_all(&epilogue, partition, isolation, &left).await?;
         }
@@ -135,7 +135,7 @@ async fn settle_transactions<T: Transport>(
     txn: TxnId,
     left: &AtomicU32,
 ) -> Result<(), TargetError> {
-    let request = Request::InitProducer { txn: Some(txn) };
+    let request = Request::InitProducer { txn: Some(txn), expected: None };
     match patiently(wire, &request, left).await? {
         Known::Done(_) => {}
         failed => {
@@ -199,7 +199,7 @@ async fn read_positions<T: Transport>(
     let mut partitions: Vec<Partition> = inputs.copied().collect();
     partitions.sort_unstable();
     partitions.dedup();
-    match patiently(wire, &Request::Positions { group, partitions }, left).await? {
+    match patiently(wire, &Request::Positions { group, partitions, stable: true }, left).await? {
         Known::Done(Response::Positions(positions)) => {
             for (partition, offset) in positions {
                 wire.record(Event::Committed { group, partition, offset });

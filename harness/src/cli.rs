@@ -11,6 +11,7 @@ use onceness::options::{Claims, Confirm};
 use onceness::weakness::{self, WEAKNESSES};
 use onceness_adapters::price::RECORD_BYTES;
 use onceness_properties::{Claim, PROPERTIES};
+use onceness_reference::defects::{self, DEFECTS, Defect};
 
 const TARGETS: &str = "\
 Targets:
@@ -100,6 +101,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Stand between your own application and Kafka, and let its requests meet faults
     Proxy(ProxyArgs),
+    /// Be a broker on a port: one that is right, or wrong in exactly one way
+    Serve(ServeArgs),
     /// Measure what each guarantee costs: latency and throughput, as ratios to the cheapest
     Price(PriceArgs),
     /// List the properties that are judged, with their sources
@@ -319,6 +322,34 @@ pub(crate) struct ProxyArgs {
     /// Show each request, also those that nothing befalls
     #[arg(long, env = "ONCENESS_VERBOSE", hide_env_values = true)]
     pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The reference broker for clients of your own: topics are made when they are asked for, transactions
+and groups work, all state is in memory and has a bound (1 GiB of records). It speaks Kafka in the
+clear, and tells clients to come back to the address that they came to. Ctrl-C ends it, with exit
+code 0. SIGHUP kills the broker inside and starts it again: connections are cut, and some defects
+show only then.
+
+Examples:
+  onceness serve
+  onceness serve --defect torn-commit --listen 127.0.0.1:0
+  onceness certify kafka://127.0.0.1:9092
+")]
+pub(crate) struct ServeArgs {
+    /// What is wrong with it (see `onceness defects`) [default: nothing]
+    #[arg(long, value_name = "NAME", value_parser = defect, env = "ONCENESS_DEFECT", hide_env_values = true)]
+    pub(crate) defect: Option<&'static Defect>,
+    /// Where clients connect; port 0 is any that is free
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9092",
+        env = "ONCENESS_LISTEN",
+        hide_env_values = true
+    )]
+    pub(crate) listen: String,
 }
 
 #[derive(Debug, Args)]
@@ -543,6 +574,11 @@ fn property(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err(unknown("property", text, names)),
     }
+}
+
+fn defect(text: &str) -> Result<&'static Defect, String> {
+    let names = DEFECTS.iter().map(|defect| defect.name);
+    defects::find(text).ok_or_else(|| unknown("defect", text, names))
 }
 
 fn names(text: &str) -> impl Iterator<Item = &str> {

@@ -180,7 +180,7 @@ impl Bench {
         let base = self.logs[partition].len() as i64;
         let records = (self.tags..self.tags + count).map(|tag| Record {
             tag: Tag(tag),
-            key: Key(tag as u8 % 16),
+            key: Key(tag % 16),
             from: None,
         });
         let records: Vec<Record> = records.collect();
@@ -190,7 +190,7 @@ impl Bench {
         let sequence = Sequence { producer: i64::from(client.id.0), epoch: 0, first: *next };
         *next += count as i32;
         let call =
-            Call::Send { partition: Partition(partition as u8), records, sequence: Some(sequence) };
+            Call::Send { partition: Partition(partition as u32), records, sequence: Some(sequence) };
         let base = Some(base);
         if client.delivery == Some(Delivery::AtMostOnce) {
             self.call(client.id, call, Outcome::Unknown);
@@ -235,7 +235,7 @@ impl Bench {
         records.extend(shown.map(|(offset, tag)| Seen { offset: offset as i64, tag: Some(tag) }));
         self.pending[reader].extend(records.iter().filter_map(|seen| seen.tag));
         let polled = vec![Fetched {
-            partition: Partition(partition as u8),
+            partition: Partition(partition as u32),
             from: from as i64,
             to: log.len() as i64,
             records,
@@ -252,9 +252,9 @@ impl Bench {
         self.call(client.id, Call::Process { records }, Outcome::Done(Reply::Nothing));
         let positions = self.positions[reader].iter().enumerate();
         let call = Call::Save {
-            group: GroupId(client.id.0),
+            group: GroupId(client.id.0.into()),
             positions: positions
-                .map(|(partition, to)| (Partition(partition as u8), *to as i64))
+                .map(|(partition, to)| (Partition(partition as u32), *to as i64))
                 .collect(),
             in_transaction: false,
         };
@@ -284,7 +284,7 @@ impl Bench {
                 let mut records = Vec::with_capacity(seen.clone().count());
                 records.extend(seen);
                 self.events.push(Event::Read {
-                    partition: Partition(partition as u8),
+                    partition: Partition(partition as u32),
                     isolation,
                     high_watermark: log.len() as i64,
                     last_stable: Some(log.len() as i64),
@@ -295,8 +295,8 @@ impl Bench {
         for reader in 0..2 {
             for (partition, to) in self.positions[reader].iter().enumerate() {
                 self.events.push(Event::Committed {
-                    group: GroupId(6 + reader as u8),
-                    partition: Partition(partition as u8),
+                    group: GroupId(6 + reader as u32),
+                    partition: Partition(partition as u32),
                     offset: Some(*to as i64),
                 });
             }
@@ -327,9 +327,9 @@ fn clients() -> Vec<Client> {
         id: ClientId(6 + reader),
         delivery: None,
         consumer: Some(Consumer {
-            group: GroupId(6 + reader),
+            group: GroupId(6 + u32::from(reader)),
             member: false,
-            inputs: (0..PARTITIONS as u8).map(Partition).collect(),
+            inputs: (0..PARTITIONS as u32).map(Partition).collect(),
             isolation: if reader % 2 == 0 {
                 Isolation::ReadCommitted
             } else {

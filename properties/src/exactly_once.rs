@@ -55,7 +55,7 @@ impl Watch for ExactlyOnce {
 
 fn find(facts: &Facts<'_>, findings: &mut Findings) {
     let everywhere = (0..facts.history.header.partitions)
-        .all(|partition| facts.log(Partition(partition)).last(Isolation::ReadCommitted).is_some());
+        .all(|partition| facts.log(Partition(partition.into())).last(Isolation::ReadCommitted).is_some());
     for group in &facts.groups {
         let Some(consumer) =
             group.consumer.filter(|consumer| consumer.saving == Saving::InTransaction)

@@ -48,7 +48,7 @@ fn find(facts: &Facts<'_>, findings: &mut Findings) {
             });
         }
     }
-    for partition in (0..facts.logs.len()).map(|place| Partition(place as u8)) {
+    for partition in (0..facts.logs.len()).map(|place| Partition(place as u32)) {
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
             let Some(read) = facts.log(partition).last(isolation) else { continue };
             claims.iter().for_each(|claim| findings.tested(*claim));

@@ -104,7 +104,7 @@ impl Upserts {
 
 impl Keys {
     fn upsert(&mut self, record: &Fact) -> &mut Upsert {
-        let partition = usize::from(record.partition.0);
+        let partition = record.partition.0 as usize;
         let place = partition << 8 | usize::from(record.key);
         if place >= self.upserts.len() {
             self.upserts.resize((partition + 1) << 8, Upsert { accepted: NONE, last: NONE });
@@ -142,7 +142,7 @@ fn check_log(facts: &Facts<'_>, upsert: &Upsert, isolation: Isolation, findings:
         weaknesses.of_transaction(accepted.send.txn).or(weaknesses.of_transaction(last.send.txn));
     findings.accuse(accepted.claim, weakness, || {
         let (stale, send) = (last.send.asked, accepted.send.asked);
-        let key = Key(last.record.key);
+        let key = Key(last.record.key.into());
         let (client, to) = (facts.client(accepted.send.party), last.send.partition);
         let at = last.record.at.saturating_add(i64::from(last.record.span));
         let story = format!(
@@ -175,7 +175,7 @@ fn check_view(facts: &Facts<'_>, group: &Group<'_>, findings: &mut Findings) {
         findings.tested(Claim::AtLeastOnce);
         if last.at < furthest.at {
             findings.accuse(Claim::AtLeastOnce, None, || {
-                let key = Key(last.key);
+                let key = Key(last.key.into());
                 let sent = |record| facts.send_of(record).map_or(NEVER, |send| send.asked.at);
                 let story = format!(
                     "{} processed {} of {key} at offset {} after {} at offset {}, and came to the end",

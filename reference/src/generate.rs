@@ -312,7 +312,7 @@ impl Script<'_> {
                 let limit = self.profile.poll_max;
                 let tag = Tag(self.tags);
                 self.tags += u32::from(limit);
-                Op::Forward { to: Partition(self.dice.u8(outputs)), tag, limit }
+                Op::Forward { to: Partition(self.dice.u8(outputs).into()), tag, limit }
             }
             3 => Op::SaveInTransaction,
             _ => {
@@ -370,7 +370,7 @@ impl Script<'_> {
     }
 
     fn unread(&self, consumer: &Consumer, part: &Part) -> bool {
-        let sent: u32 = (consumer.inputs.iter()).map(|input| self.sent[usize::from(input.0)]).sum();
+        let sent: u32 = (consumer.inputs.iter()).map(|input| self.sent[input.0 as usize]).sum();
         sent > part.read
     }
 
@@ -378,7 +378,7 @@ impl Script<'_> {
         let batches = self.dice.u8(1..=self.profile.batches_max);
         let batches: Vec<Vec<NewRecord>> = (0..batches).map(|_| self.batch()).collect();
         let records = batches.iter().map(Vec::len).sum::<usize>();
-        self.sent[usize::from(partition.0)] += records as u32;
+        self.sent[partition.0 as usize] += records as u32;
         Op::Send { partition, batches }
     }
 
@@ -390,14 +390,14 @@ impl Script<'_> {
     fn record(&mut self) -> NewRecord {
         let tag = Tag(self.tags);
         self.tags += 1;
-        NewRecord { tag, key: Key(self.dice.u8(0..self.profile.keys)) }
+        NewRecord { tag, key: Key(self.dice.u8(0..self.profile.keys).into()) }
     }
 
     /// Any, but the first one more often: it is everybody's input.
     fn any_partition(&mut self) -> Partition {
         match self.dice.bool() {
             true => Partition(0),
-            false => Partition(self.dice.u8(0..self.profile.partitions)),
+            false => Partition(self.dice.u8(0..self.profile.partitions).into()),
         }
     }
 

@@ -175,7 +175,7 @@ impl Cast<'_> {
     fn consumer(&mut self, inputs: Vec<Partition>) -> Consumer {
         self.groups += 1;
         Consumer {
-            group: GroupId(self.groups - 1),
+            group: GroupId(u32::from(self.groups) - 1),
             member: self.features.members && self.dice.bool(),
             inputs,
             isolation: *pick(self.dice, &[Isolation::ReadCommitted, Isolation::ReadUncommitted]),
@@ -185,7 +185,7 @@ impl Cast<'_> {
 
     /// The first so many partitions, so that everybody's inputs are the same few.
     fn some_partitions(&mut self, most: u8) -> Vec<Partition> {
-        (0..self.dice.u8(1..=most)).map(Partition).collect()
+        (0..u32::from(self.dice.u8(1..=most))).map(Partition).collect()
     }
 
     fn transactional(&mut self) -> Delivery {
@@ -195,7 +195,7 @@ impl Cast<'_> {
             (true, false) => Protocol::Tv1,
             _ => Protocol::Tv2,
         };
-        Delivery::Transactional { txn: TxnId(self.txns - 1), protocol }
+        Delivery::Transactional { txn: TxnId(u32::from(self.txns) - 1), protocol }
     }
 
     fn add(&mut self, delivery: Option<Delivery>, consumer: Option<Consumer>) {

@@ -24,6 +24,8 @@ pub struct Member {
     pub generation: i32,
     /// The member id that the coordinator gave out.
     pub id: String,
+    /// The name that it keeps when it starts again, if it is a static member.
+    pub instance: Option<String>,
 }
 
 /// A batch on its way to the log.
@@ -53,6 +55,8 @@ pub enum Request {
     InitProducer {
         /// The transactional id, if any.
         txn: Option<TxnId>,
+        /// The session that a producer has already and goes on from (KIP-360).
+        expected: Option<Session>,
     },
     /// AddPartitionsToTxn (TV1 only).
     AddPartition {
@@ -118,12 +122,14 @@ pub enum Request {
         /// The positions.
         positions: Vec<(Partition, Offset)>,
     },
-    /// OffsetFetch, of stable offsets only (`require_stable`, KIP-447).
+    /// OffsetFetch.
     Positions {
         /// Whose.
         group: GroupId,
         /// Where.
         partitions: Vec<Partition>,
+        /// Of stable offsets only (`require_stable`, KIP-447).
+        stable: bool,
     },
     /// JoinGroup and SyncGroup as the group's one static member: it replaces and fences its predecessor.
     Join {

@@ -86,7 +86,7 @@ impl Plan {
                 }
                 continue;
             };
-            let outside = |input: &&Partition| input.0 >= self.partitions;
+            let outside = |input: &&Partition| input.0 >= u32::from(self.partitions);
             if let Some(input) = consumer.inputs.iter().find(outside) {
                 return fault(format!("client {id} reads {input}, which does not exist"));
             }
@@ -224,7 +224,7 @@ fn consumer(client: &Client) -> Result<&Consumer, String> {
 }
 
 fn check_send(plan: &Plan, client: &Client, life: Life, to: Partition) -> Result<(), String> {
-    if to.0 >= plan.partitions {
+    if to.0 >= u32::from(plan.partitions) {
         return Err(format!("partition {to} does not exist"));
     }
     match client.delivery {

@@ -219,7 +219,7 @@ impl Life {
         consumer: &Consumer,
     ) -> Result<(), Outcome> {
         let request =
-            Request::Positions { group: consumer.group, partitions: consumer.inputs.clone() };
+            Request::Positions { group: consumer.group, partitions: consumer.inputs.clone(), stable: true };
         let positions = match ask.send(wire, &request).await {
             Known::Done(Response::Positions(positions)) => positions,
             other => return Err(settled(other)),

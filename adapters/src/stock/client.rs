@@ -237,7 +237,7 @@ impl StockClient {
             let of = call(Call::Send { partition, records: vec![record], sequence: None });
             let (key, value) = payload::encode(&room.name, partition, &record);
             let message = FutureRecord::to(&room.name)
-                .partition(partition.0.into())
+                .partition(partition.index())
                 .key(&key[..])
                 .payload(&value[..]);
             sent.push((of, producer.send_result(message).map_err(|(error, _)| error)));
@@ -341,7 +341,7 @@ impl Life {
     ) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in positions {
-            list.add_partition_offset(&room.name, partition.0.into(), At::Offset(*offset))?;
+            list.add_partition_offset(&room.name, partition.index(), At::Offset(*offset))?;
         }
         let Some(consumer) = self.consumer.clone() else { return Err(KafkaError::Canceled) };
         if in_transaction {
@@ -361,7 +361,7 @@ impl Life {
         let positions = blocking(move || {
             let mut list = TopicPartitionList::new();
             for input in &inputs {
-                list.add_partition(&room.name, input.0.into());
+                list.add_partition(&room.name, input.index());
             }
             let committed = client.committed_offsets(list, PATIENCE)?;
             let positions: Vec<(Partition, Option<Offset>)> = committed
@@ -372,7 +372,7 @@ impl Life {
             let mut start = TopicPartitionList::new();
             for (partition, position) in &positions {
                 let at = At::Offset(position.unwrap_or(0));
-                start.add_partition_offset(&room.name, partition.0.into(), at)?;
+                start.add_partition_offset(&room.name, partition.index(), at)?;
             }
             client.assign(&start)?;
             Ok(positions)
@@ -443,7 +443,7 @@ pub(super) fn take(
 ) -> KafkaResult<Vec<Taken>> {
     let mut taken: Vec<Taken> =
         from.iter().map(|(_, next)| Taken { next: *next, records: Vec::new() }).collect();
-    let place = |partition: i32| from.iter().position(|(one, _)| i32::from(one.0) == partition);
+    let place = |partition: i32| from.iter().position(|(one, _)| one.index() == partition);
     let mut open = from.len();
     let mut count = 0;
     let mut last = Instant::now();

@@ -310,7 +310,7 @@ impl Room {
 
     fn partition(&self, partition: i32) -> Partition {
         // Rooms have at most PARTITIONS_MAX partitions.
-        Partition(partition as u8)
+        Partition(partition as u32)
     }
 }
 

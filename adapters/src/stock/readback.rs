@@ -32,7 +32,7 @@ pub(super) async fn heal(room: &Room, plan: &Plan, recorder: &Recorder) {
 /// Reads every partition at both levels, and every group's positions.
 pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> KafkaResult<()> {
     for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
-        for partition in (0..plan.partitions).map(Partition) {
+        for partition in (0..u32::from(plan.partitions)).map(Partition) {
             let read = {
                 let room = room.clone();
                 blocking(move || read_partition(&room, partition, isolation)).await?
@@ -48,7 +48,7 @@ pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> Kafka
             let reader = super::client::open_consumer(&room, &consumer)?;
             let mut list = TopicPartitionList::new();
             for input in &consumer.inputs {
-                list.add_partition(&room.name, input.0.into());
+                list.add_partition(&room.name, input.index());
             }
             let committed = reader.committed_offsets(list, PATIENCE)?;
             let mut events = Vec::new();
@@ -68,9 +68,9 @@ pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> Kafka
 fn read_partition(room: &Room, partition: Partition, isolation: Isolation) -> KafkaResult<Event> {
     let consumer = reader(room, &format!("{}-readback", room.name), isolation)?;
     let mut start = TopicPartitionList::new();
-    start.add_partition_offset(&room.name, partition.0.into(), At::Offset(0))?;
+    start.add_partition_offset(&room.name, partition.index(), At::Offset(0))?;
     let (_, high_watermark) =
-        consumer.fetch_watermarks(&room.name, partition.0.into(), PATIENCE)?;
+        consumer.fetch_watermarks(&room.name, partition.index(), PATIENCE)?;
     consumer.assign(&start)?;
     let taken = take(&consumer, room, &[(partition, 0)], usize::MAX)?;
     let records = taken.iter().flat_map(Taken::seen).collect();

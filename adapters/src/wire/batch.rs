@@ -7,18 +7,18 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use onceness_reference::protocol::{Ending, Session};
 
 /// The bytes from the base offset to the records.
-const HEADER: usize = 61;
+pub(crate) const HEADER: usize = 61;
 /// The bytes before what the length field counts.
-const LENGTH_END: usize = 12;
+pub(crate) const LENGTH_END: usize = 12;
 /// The bytes before what the checksum covers.
-const CRC_END: usize = 21;
+pub(crate) const CRC_END: usize = 21;
 
 /// No log gets that long.
 const OFFSET_MAX: i64 = i64::MAX >> 1;
 
-const TRANSACTIONAL: i16 = 1 << 4;
-const CONTROL: i16 = 1 << 5;
-const COMPRESSION: i16 = 0b111;
+pub(crate) const TRANSACTIONAL: i16 = 1 << 4;
+pub(crate) const CONTROL: i16 = 1 << 5;
+pub(crate) const COMPRESSION: i16 = 0b111;
 
 /// A batch to be produced.
 #[derive(Debug)]
@@ -189,11 +189,11 @@ fn part(bytes: &mut Bytes) -> Option<Option<Bytes>> {
     }
 }
 
-fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
+pub(crate) fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
     (bytes.len() >= length).then(|| bytes.split_to(length))
 }
 
-fn put_varint(bytes: &mut BytesMut, value: i32) {
+pub(crate) fn put_varint(bytes: &mut BytesMut, value: i32) {
     let mut rest = ((value << 1) ^ (value >> 31)) as u32;
     while rest >= 0x80 {
         bytes.put_u8(rest as u8 | 0x80);
@@ -203,7 +203,7 @@ fn put_varint(bytes: &mut BytesMut, value: i32) {
 }
 
 /// A zigzag varint of up to 64 bits (timestamps are longer than the rest).
-fn varint(bytes: &mut Bytes) -> Option<i64> {
+pub(crate) fn varint(bytes: &mut Bytes) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = bytes.try_get_u8().ok()?;
@@ -216,7 +216,7 @@ fn varint(bytes: &mut Bytes) -> Option<i64> {
 }
 
 /// So many bytes from a place that the caller knows to be there.
-fn head<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(crate) fn head<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut taken = [0; N];
     taken.copy_from_slice(&bytes[at..at + N]);
     taken

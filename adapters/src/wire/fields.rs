@@ -59,12 +59,18 @@ impl Fields {
 
     /// A string; null reads as an empty one, for no answer gives the two different meanings.
     pub(crate) fn text(&mut self) -> Read<String> {
+        Ok(self.text_or_null()?.unwrap_or_default())
+    }
+
+    /// A string, or null: of some requests it means something else than an empty one.
+    pub(crate) fn text_or_null(&mut self) -> Read<Option<String>> {
         let length = match self.flexible {
             true => self.compact_length()?,
             false => i64::from(self.i16()?),
         };
-        let bytes = self.take(length)?.unwrap_or_default();
-        String::from_utf8(bytes.into()).map_err(|_| Malformed("has text that is not UTF-8".into()))
+        let Some(bytes) = self.take(length)? else { return Ok(None) };
+        let text = String::from_utf8(bytes.into());
+        text.map(Some).map_err(|_| Malformed("has text that is not UTF-8".into()))
     }
 
     /// Bytes, or null.
@@ -80,6 +86,11 @@ impl Fields {
 
     /// How many entries an array has, where they are read one by one; null reads as none.
     pub(crate) fn count(&mut self) -> Read<i64> {
+        Ok(self.count_or_null()?.unwrap_or(0))
+    }
+
+    /// The same, where null means something else than none.
+    pub(crate) fn count_or_null(&mut self) -> Read<Option<i64>> {
         let count = self.length()?;
         if count > self.bytes.len() as i64 || count < -1 {
             let left = self.bytes.len();
@@ -87,7 +98,21 @@ impl Fields {
                 "has an array of {count} entries in its last {left} bytes"
             )));
         }
-        Ok(count.max(0))
+        Ok((count >= 0).then_some(count))
+    }
+
+    /// An array of structures, or null where that means something else than an empty one.
+    pub(crate) fn structs_or_null<T>(
+        &mut self,
+        mut entry: impl FnMut(&mut Self) -> Read<T>,
+    ) -> Read<Option<Vec<T>>> {
+        let Some(count) = self.count_or_null()? else { return Ok(None) };
+        let entries = (0..count).map(|_| {
+            let read = entry(self)?;
+            self.pass_tags()?;
+            Ok(read)
+        });
+        entries.collect::<Read<_>>().map(Some)
     }
 
     /// An array of structures, whose tagged fields are passed over.

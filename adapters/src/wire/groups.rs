@@ -52,7 +52,7 @@ impl Way {
     ) -> Told {
         let partitions = positions.iter().map(|(partition, offset)| {
             OffsetCommitRequestPartition::default()
-                .with_partition_index(partition.0.into())
+                .with_partition_index(partition.index())
                 .with_committed_offset(*offset)
                 .with_committed_metadata(Some(StrBytes::new()))
         });
@@ -83,7 +83,7 @@ impl Way {
     ) -> Told {
         let partitions = positions.iter().map(|(partition, offset)| {
             TxnOffsetCommitRequestPartition::default()
-                .with_partition_index(partition.0.into())
+                .with_partition_index(partition.index())
                 .with_committed_offset(*offset)
                 .with_committed_metadata(Some(StrBytes::new()))
         });
@@ -116,13 +116,14 @@ impl Way {
         lane: Lane,
         group: GroupId,
         partitions: &[Partition],
+        stable: bool,
     ) -> Told {
         let version = self.cluster.version::<OffsetFetchRequest>(ANY)?;
         let name = self.group_name(group, false);
         let topic = self.room.topic();
-        let indexes: Vec<i32> = partitions.iter().map(|partition| partition.0.into()).collect();
+        let indexes: Vec<i32> = partitions.iter().map(|partition| partition.index()).collect();
         // Brokers before 2.5 do not know of unstable positions.
-        let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
+        let request = OffsetFetchRequest::default().with_require_stable(stable && version >= 7);
         let request = if version >= 8 {
             let topic = OffsetFetchRequestTopics::default()
                 .with_name(topic)
@@ -166,6 +167,7 @@ impl Way {
                     return Ok(Response::Joined(Member {
                         generation: joined.generation,
                         id: joined.member,
+                        instance: Some(INSTANCE.to_owned()),
                     }));
                 }
                 // The id to join with came along.
@@ -259,7 +261,7 @@ impl Shown {
             Some(member) => Shown {
                 generation: member.generation,
                 id: StrBytes::from_string(member.id.clone()),
-                instance: Some(StrBytes::from_static_str(INSTANCE)),
+                instance: member.instance.clone().map(StrBytes::from_string),
             },
             None => Shown { generation: -1, id: StrBytes::new(), instance: None },
         }

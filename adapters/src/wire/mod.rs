@@ -6,7 +6,7 @@
 
 mod answers;
 pub mod bare;
-mod batch;
+pub(crate) mod batch;
 mod cluster;
 mod connection;
 pub(crate) mod fields;

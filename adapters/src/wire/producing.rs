@@ -31,7 +31,12 @@ const PRODUCE_TIMEOUT_MS: i32 = 8_000;
 const ANY: (i16, i16) = (0, i16::MAX);
 
 impl Way {
-    pub(super) async fn init_producer(&self, lane: Lane, txn: Option<TxnId>) -> Told {
+    pub(super) async fn init_producer(
+        &self,
+        lane: Lane,
+        txn: Option<TxnId>,
+        expected: Option<Session>,
+    ) -> Told {
         let broker = match txn {
             Some(txn) => self.transaction_coordinator(txn).await?,
             None => self.cluster.any_broker(),
@@ -42,9 +47,11 @@ impl Way {
                 true => TRANSACTION_TIMEOUT_IN_ORDEALS_MS,
                 false => TRANSACTION_TIMEOUT_MS,
             })
-            .with_producer_id(ProducerId(-1))
-            .with_producer_epoch(-1);
-        let (code, session) = self.exchange(lane, &broker, ANY, &request).await?;
+            .with_producer_id(ProducerId(expected.map_or(-1, |session| session.producer)))
+            .with_producer_epoch(expected.map_or(-1, |session| session.epoch));
+        // A session can be named from version 3 on.
+        let versions = if expected.is_some() { (3, i16::MAX) } else { ANY };
+        let (code, session) = self.exchange(lane, &broker, versions, &request).await?;
         check(code)?;
         Ok(Response::Producer(session))
     }
@@ -58,7 +65,7 @@ impl Way {
     ) -> Told {
         let topic = AddPartitionsToTxnTopic::default()
             .with_name(self.room.topic())
-            .with_partitions(vec![partition.0.into()]);
+            .with_partitions(vec![partition.index()]);
         let request = AddPartitionsToTxnRequest::default()
             .with_v3_and_below_transactional_id(self.transactional_id(txn))
             .with_v3_and_below_producer_id(ProducerId(session.producer))
@@ -105,7 +112,7 @@ impl Way {
             records: records.collect(),
         });
         let data = PartitionProduceData::default()
-            .with_index(partition.0.into())
+            .with_index(partition.index())
             .with_records(Some(bytes));
         let topic = TopicProduceData::default()
             .with_name(self.room.topic())

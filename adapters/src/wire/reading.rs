@@ -114,7 +114,7 @@ fn fetch_versions(room: &Room) -> (i16, i16) {
 fn wanted(room: &Room, partitions: impl IntoIterator<Item = (Partition, Offset)>) -> FetchTopic {
     let partitions = partitions.into_iter().map(|(partition, offset)| {
         FetchPartition::default()
-            .with_partition(partition.0.into())
+            .with_partition(partition.index())
             .with_current_leader_epoch(-1)
             .with_fetch_offset(offset)
             .with_partition_max_bytes(FETCH_BYTES_MAX)

@@ -142,7 +142,7 @@ pub(super) fn said_of<'a, T, R: Exchange>(
     partition: Partition,
     answer: &'a ByPartition<T>,
 ) -> Result<&'a T, TargetError> {
-    let found = answer.iter().find(|(index, _)| *index == i32::from(partition.0));
+    let found = answer.iter().find(|(index, _)| *index == partition.index());
     found.map(|(_, said)| said).ok_or_else(|| TargetError {
         address: broker.to_owned(),
         request: connection::name::<R>(),
@@ -260,7 +260,7 @@ impl Way {
 
     /// The broker that leads a partition.
     pub(super) async fn leader(&self, partition: Partition) -> Result<Arc<str>, Failed> {
-        let place = usize::from(partition.0);
+        let place = partition.0 as usize;
         let known = self.room.leaders().get(place).and_then(|id| self.cluster.broker(*id));
         if let Some(address) = known {
             return Ok(address);
@@ -339,7 +339,9 @@ impl Transport for Way {
             ordeal.healing.fetch_or(lane == Lane::Rig, Ordering::Relaxed);
         }
         let told = match request {
-            Request::InitProducer { txn } => self.init_producer(lane, *txn).await,
+            Request::InitProducer { txn, expected } => {
+                self.init_producer(lane, *txn, *expected).await
+            }
             Request::AddPartition { txn, session, partition } => {
                 self.add_partition(lane, *txn, *session, *partition).await
             }
@@ -365,8 +367,8 @@ impl Transport for Way {
             Request::Save { group, member, positions } => {
                 self.save(lane, *group, member.as_ref(), positions).await
             }
-            Request::Positions { group, partitions } => {
-                self.positions(lane, *group, partitions).await
+            Request::Positions { group, partitions, stable } => {
+                self.positions(lane, *group, partitions, *stable).await
             }
             Request::Join { group } => self.join(lane, *group).await,
             Request::Fetch { partition, offset, isolation } => {

@@ -26,6 +26,7 @@ mod price;
 mod proxy;
 mod replay;
 mod run;
+mod serve;
 mod shrink;
 mod sweep;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refus
         Command::Check(args) => check::check(args),
         Command::Plan(args) => plan::plan(&args, config()?),
         Command::Proxy(args) => proxy::proxy(args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Price(args) => price::price(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),

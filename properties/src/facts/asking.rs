@@ -38,7 +38,7 @@ impl<'h> Facts<'h> {
     /// Whether a client's transactional id may have been opened between two events: that raises its epoch.
     pub(crate) fn epoch_may_rise(&self, party: u16, after: At, before: At) -> bool {
         let Some(id) = self.parties[usize::from(party)].txn_id() else { return false };
-        let rises = &self.rises[usize::from(id.0)];
+        let rises = &self.rises[id.0 as usize];
         let asked = rises.partition_point(|(asked, _)| *asked < before);
         rises[..asked].last().is_some_and(|(_, end)| after < *end)
     }
@@ -118,7 +118,7 @@ impl<'h> Facts<'h> {
     }
 
     pub(crate) fn log(&self, partition: Partition) -> &Log {
-        self.logs.get(usize::from(partition.0)).unwrap_or(&NO_LOG)
+        self.logs.get(partition.0 as usize).unwrap_or(&NO_LOG)
     }
 
     /// A record with what belongs to it, if it was sent and its identity is not in doubt.

@@ -164,7 +164,7 @@ impl<'h> Facts<'h> {
 
     fn empty(history: &'h History) -> Self {
         let ids = history.header.clients.iter().filter_map(Client::txn);
-        let txns = ids.map(|id| usize::from(id.0) + 1).max().unwrap_or(0);
+        let txns = ids.map(|id| id.0 as usize + 1).max().unwrap_or(0);
         Facts {
             history,
             parties: Vec::new(),

@@ -83,7 +83,7 @@ impl DoubtEnds {
     /// The first opening after an event that is known to be done: its proof and its call.
     fn after(&self, facts: &Facts<'_>, party: u16, at: At) -> Option<(At, At)> {
         let id = facts.parties[usize::from(party)].txn_id()?;
-        let opens = &self.opens[usize::from(id.0)];
+        let opens = &self.opens[id.0 as usize];
         let later = opens.partition_point(|(asked, _)| *asked > at);
         let (_, first) = opens[..later].last()?;
         (first.0 != NEVER).then_some(*first)

@@ -151,7 +151,7 @@ impl<'h> Facts<'h> {
 
     /// A log that is written to; the header of a foreign history may not know it.
     fn log_mut(&mut self, partition: Partition) -> &mut Log {
-        let place = usize::from(partition.0);
+        let place = partition.0 as usize;
         if place >= self.logs.len() {
             self.logs.resize(place + 1, Log::default());
         }
@@ -275,7 +275,8 @@ impl<'h> Facts<'h> {
             fact.send = send;
             fact.place = place as u32;
             fact.forwarded = record.from.is_some();
-            fact.key = record.key.0;
+            // In a history a key is at most 255.
+            fact.key = record.key.0 as u8;
         }
         self.sends.push(Sent {
             asked: Asked::new(at),
@@ -358,7 +359,7 @@ impl<'h> Facts<'h> {
                 if let Outcome::Done(Reply::Opened { session, positions }) = outcome {
                     life.session = *session;
                     if let Some(id) = self.parties[usize::from(party)].txn_id() {
-                        self.opened[usize::from(id.0)] = place as u32;
+                        self.opened[id.0 as usize] = place as u32;
                     }
                     self.tell_all(party, of, at, positions);
                 }
@@ -433,7 +434,7 @@ impl<'h> Facts<'h> {
                         Reply::Opened { session, .. } => *session,
                         _ => None,
                     };
-                    self.inits[usize::from(id.0)].push(Init {
+                    self.inits[id.0 as usize].push(Init {
                         life: place as u32,
                         asked: of.0,
                         proof: at,
@@ -487,7 +488,7 @@ impl<'h> Facts<'h> {
     fn late(&self, meant: u32) -> Late {
         let Some(txn) = self.transactions.get(meant as usize) else { return Late::No };
         let (party, life) = (&self.parties[usize::from(txn.party)], &self.lives[txn.life as usize]);
-        let opened = party.txn_id().map_or(NONE, |id| self.opened[usize::from(id.0)]);
+        let opened = party.txn_id().map_or(NONE, |id| self.opened[id.0 as usize]);
         let successor =
             self.lives.get(opened as usize).filter(|successor| successor.open.at > txn.begin);
         let tv1 = party.protocol() == Some(Protocol::Tv1) && life.latest != meant;
@@ -551,7 +552,7 @@ impl<'h> Facts<'h> {
     ) {
         let level = level(isolation);
         self.log_mut(partition);
-        let log = &mut self.logs[usize::from(partition.0)];
+        let log = &mut self.logs[partition.0 as usize];
         let mut before = Offset::MIN;
         for seen in records {
             let tag = log::raw(seen);
@@ -583,7 +584,7 @@ pub(super) fn keep(list: &mut Vec<Odd>, odd: Odd) {
 impl Group<'_> {
     #[inline]
     fn take_upsert(&mut self, records: &[Fact], place: u32, record: &Fact) {
-        let partition = usize::from(record.partition.0);
+        let partition = record.partition.0 as usize;
         let view = partition << 8 | usize::from(record.key);
         if view >= self.view.len() {
             self.view.resize((partition + 1) << 8, (NONE, NONE));

@@ -28,8 +28,8 @@ impl Facts<'_> {
                 proof: if life.session.is_some() { life.open.returned } else { NEVER },
                 session: life.session,
             };
-            self.inits[usize::from(id.0)].push(opened);
-            let rises = &mut self.rises[usize::from(id.0)];
+            self.inits[id.0 as usize].push(opened);
+            let rises = &mut self.rises[id.0 as usize];
             let before = rises.last().map_or(0, |(_, end)| *end);
             rises.push((life.open.at, before.max(life.open.end_as_opening())));
         }
@@ -41,7 +41,7 @@ impl Facts<'_> {
             record.at = -1;
         }
         for (partition, log) in logs.iter().enumerate() {
-            let partition = Partition(partition as u8);
+            let partition = Partition(partition as u32);
             let read = log.last(Isolation::ReadUncommitted).is_some();
             for (offset, slot) in log.slots() {
                 let odd = Odd { partition, offset, tag: slot.tag, at: slot.first_seen() };
@@ -67,7 +67,7 @@ impl Facts<'_> {
         for record in self.records.iter().filter(|record| !record.ambiguous) {
             let Some(send) = self.sends.get(record.send as usize) else { continue };
             let Some(txn) = self.transactions.get_mut(send.txn as usize) else { continue };
-            let log = self.logs.get(usize::from(send.partition.0));
+            let log = self.logs.get(send.partition.0 as usize);
             let Some(last) = log.and_then(|log| log.last(Isolation::ReadCommitted)) else {
                 continue;
             };

@@ -197,7 +197,7 @@ impl Story {
         records: &[(Offset, u32)],
     ) -> EventId {
         self.event(Event::Read {
-            partition: Partition(partition),
+            partition: Partition(partition.into()),
             isolation,
             high_watermark: end,
             last_stable: Some(end),
@@ -292,12 +292,12 @@ fn told(verdict: &Verdict) -> String {
 
 /// Records are upserts of the key that is the tens of their tag.
 pub(crate) fn record(tag: u32, from: Option<u32>) -> Record {
-    Record { tag: Tag(tag), key: Key((tag / 10) as u8), from: from.map(Tag) }
+    Record { tag: Tag(tag), key: Key(tag / 10), from: from.map(Tag) }
 }
 
 pub(crate) fn send(partition: u8, records: Vec<Record>) -> Call {
     Call::Send {
-        partition: Partition(partition),
+        partition: Partition(partition.into()),
         records,
         sequence: Some(Sequence { producer: 0, epoch: 0, first: 0 }),
     }

@@ -2,8 +2,10 @@
 //! ends. The tables are those of `TransactionCoordinator` and `TransactionMetadata` for TV1 and TV2 (KIP-98, KIP-360,
 //! KIP-890).
 //!
-//! Simpler than Kafka where clients of this suite cannot tell: InitProducerId never names an expected session (KIP-360),
-//! transactions do not time out, and transitions are durable at once, so nothing is ever pending.
+//! Simpler than Kafka where clients cannot tell: transitions are durable at once, so nothing is ever pending. And without a
+//! clock no transaction times out by itself; whoever has one says when ([`Coordinator::fence`]).
+
+use std::collections::BTreeMap;
 
 use crate::code::Code;
 use crate::ids::{GroupId, Partition, TxnId};
@@ -32,7 +34,7 @@ pub(super) struct Marker {
 /// The coordinator's durable state.
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
-    txns: Vec<Option<Txn>>,
+    txns: BTreeMap<TxnId, Txn>,
     producers: i64,
 }
 
@@ -41,6 +43,8 @@ struct Txn {
     session: Session,
     /// What the epoch of the client was before it ran out and the producer id changed.
     previous: Option<Session>,
+    /// The session whose producer was told the present one, and may have missed the answer (KIP-360).
+    told: Option<Session>,
     /// The session that takes over at completion, when the epoch ran out.
     next: Option<Session>,
     state: State,
@@ -48,12 +52,55 @@ struct Txn {
     markers_left: usize,
 }
 
+/// Where a transactional id stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub enum State {
+    /// Nothing was begun since the producer came.
     Empty,
+    /// A transaction is open.
     Ongoing,
+    /// It is decided, and its markers are being written.
     Prepare(Ending),
+    /// All its markers are written.
     Complete(Ending),
+}
+
+impl State {
+    /// The name that Kafka gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Empty => "Empty",
+            State::Ongoing => "Ongoing",
+            State::Prepare(Ending::Commit) => "PrepareCommit",
+            State::Prepare(Ending::Abort) => "PrepareAbort",
+            State::Complete(Ending::Commit) => "CompleteCommit",
+            State::Complete(Ending::Abort) => "CompleteAbort",
+        }
+    }
+}
+
+/// A transactional id, as its coordinator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The session that may write.
+    pub session: Session,
+    /// Where it stands.
+    pub state: State,
+    /// The partitions of its transaction.
+    pub partitions: Vec<Partition>,
+}
+
+/// Why InitProducerId gives no session, and the markers that it causes nevertheless.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) code: Code,
+    pub(super) markers: Vec<Marker>,
+}
+
+impl Refused {
+    fn because(code: Code) -> Self {
+        Refused { code, markers: Vec::new() }
+    }
 }
 
 impl Coordinator {
@@ -63,35 +110,62 @@ impl Coordinator {
         Session { producer: self.producers, epoch: 0 }
     }
 
-    /// InitProducerId of a transactional id. An open transaction is aborted first: then the markers are returned, and
-    /// the client must ask again.
-    pub(super) fn init(&mut self, rules: &Rules, id: TxnId) -> Result<Session, Vec<Marker>> {
+    /// InitProducerId of a transactional id, by a new instance or by one that names its session (KIP-360). An open
+    /// transaction is aborted first: then the markers are returned, and the client must ask again.
+    pub(super) fn init(
+        &mut self,
+        rules: &Rules,
+        id: TxnId,
+        expected: Option<Session>,
+    ) -> Result<Session, Refused> {
         let fresh = self.fresh();
         let txn = self.txn_or_new(id, fresh);
+        if expected.is_some_and(|expected| !txn.knows(rules, expected)) {
+            return Err(Refused::because(Code::PRODUCER_FENCED));
+        }
         match txn.state {
-            State::Prepare(_) => Err(Vec::new()),
-            State::Ongoing if !rules.adopts_transactions => {
-                // The bumped epoch is never shown to a client; it fences the predecessor.
-                let mut fencing = txn.session;
-                fencing.epoch = fencing.epoch.saturating_add(rules.fencing_bump);
-                txn.session = fencing;
-                Err(txn.prepare(rules, id, Ending::Abort, fencing))
-            }
+            State::Prepare(_) => Err(Refused::because(Code::CONCURRENT_TRANSACTIONS)),
+            State::Ongoing if !rules.adopts_transactions => Err(Refused {
+                code: Code::CONCURRENT_TRANSACTIONS,
+                markers: txn.fence(rules, id),
+            }),
             State::Ongoing => {
                 txn.session.epoch += 1;
                 Ok(txn.session)
             }
             State::Empty | State::Complete(_) => {
-                txn.state = State::Empty;
-                if txn.session.epoch >= rules.epoch_max {
-                    txn.previous = Some(txn.session);
-                    txn.session = fresh;
-                } else {
-                    txn.session.epoch += 1;
-                }
-                Ok(txn.session)
+                txn.renew(rules, fresh, expected).map_err(Refused::because)
             }
         }
+    }
+
+    /// Aborts an open transaction in the broker's own name, as when its time is up: its producer is fenced.
+    pub(super) fn fence(&mut self, rules: &Rules, id: TxnId) -> Vec<Marker> {
+        match self.txns.get_mut(&id) {
+            Some(txn) if txn.state == State::Ongoing => txn.fence(rules, id),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is known of a transactional id.
+    pub(super) fn describe(&self, id: TxnId) -> Option<Transaction> {
+        let txn = self.txns.get(&id)?;
+        let partition = |place: &Place| match place {
+            Place::Partition(partition) => Some(*partition),
+            Place::Group(_) => None,
+        };
+        Some(Transaction {
+            session: txn.session,
+            state: txn.state,
+            partitions: txn.places.iter().filter_map(partition).collect(),
+        })
+    }
+
+    /// Forgets a transactional id that nothing is open of, as brokers do after some days.
+    pub(super) fn forget(&mut self, id: TxnId) -> bool {
+        let idle = |txn: &Txn| matches!(txn.state, State::Empty | State::Complete(_));
+        let idle = self.txns.get(&id).is_none_or(idle);
+        idle && self.txns.remove(&id).is_some()
     }
 
     /// AddPartitionsToTxn, AddOffsetsToTxn, or the implicit form of TV2.
@@ -170,18 +244,14 @@ impl Coordinator {
     }
 
     fn txn(&mut self, id: TxnId) -> Result<&mut Txn, Code> {
-        let txn = self.txns.get_mut(usize::from(id.0));
-        (txn.and_then(Option::as_mut)).ok_or(Code::INVALID_PRODUCER_ID_MAPPING)
+        self.txns.get_mut(&id).ok_or(Code::INVALID_PRODUCER_ID_MAPPING)
     }
 
     fn txn_or_new(&mut self, id: TxnId, fresh: Session) -> &mut Txn {
-        let place = usize::from(id.0);
-        if self.txns.len() <= place {
-            self.txns.resize_with(place + 1, || None);
-        }
-        self.txns[place].get_or_insert_with(|| Txn {
+        self.txns.entry(id).or_insert_with(|| Txn {
             session: Session { epoch: -1, ..fresh },
             previous: None,
+            told: None,
             next: None,
             state: State::Empty,
             places: Vec::new(),
@@ -191,6 +261,47 @@ impl Coordinator {
 }
 
 impl Txn {
+    /// Whether a session that names itself can be this producer's, or was before its epoch ran out.
+    fn knows(&self, rules: &Rules, expected: Session) -> bool {
+        self.session.epoch == -1
+            || expected.producer == self.session.producer
+            || (self.previous == Some(expected) && expected.epoch >= rules.epoch_max)
+    }
+
+    /// The next session. One that asks again, for it missed the answer, is told the same once more.
+    fn renew(
+        &mut self,
+        rules: &Rules,
+        fresh: Session,
+        expected: Option<Session>,
+    ) -> Result<Session, Code> {
+        let current = expected.is_none_or(|expected| expected == self.session);
+        if !current && self.session.epoch != -1 {
+            return match expected == self.told {
+                true => Ok(self.session),
+                false => Err(Code::PRODUCER_FENCED),
+            };
+        }
+        self.state = State::Empty;
+        self.told = expected;
+        if self.session.epoch >= rules.epoch_max {
+            self.previous = Some(self.session);
+            self.session = fresh;
+        } else {
+            self.session.epoch += 1;
+        }
+        Ok(self.session)
+    }
+
+    /// The bumped epoch is never shown to a client; it fences the predecessor.
+    fn fence(&mut self, rules: &Rules, id: TxnId) -> Vec<Marker> {
+        self.told = None;
+        let mut fencing = self.session;
+        fencing.epoch = fencing.epoch.saturating_add(rules.fencing_bump);
+        self.session = fencing;
+        self.prepare(rules, id, Ending::Abort, fencing)
+    }
+
     /// Whether the session is the one that may ask.
     fn check(&self, rules: &Rules, session: Session) -> Result<(), Code> {
         if session.producer != self.session.producer {
@@ -277,6 +388,7 @@ impl Txn {
             self.previous = Some(self.session);
             self.next = Some(fresh);
         }
+        self.told = Some(self.session);
         self.session.epoch += 1;
         self.session
     }

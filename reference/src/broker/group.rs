@@ -1,16 +1,22 @@
-//! The group coordinator: saved positions, plain and pending in transactions, and the one member that may save them
-//! (`OffsetMetadataManager`, `ClassicGroup`; KIP-447, KIP-345).
+//! The group coordinator: saved positions, plain and pending in transactions, and who may save them
+//! (`OffsetMetadataManager`; KIP-447). Who its members are is told by `membership`.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
 use crate::ids::{Offset, Partition};
 use crate::protocol::{Ending, Member};
 use crate::rules::Rules;
 
+use super::membership::Membership;
+
+/// More saves than this are not kept, unless they are of so many partitions.
+const SAVES_KEPT: usize = 4096;
+
 /// One group. All of it is durable.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    joins: u32,
-    member: Option<Member>,
+    pub(super) membership: Membership,
     saved: Vec<Saved>,
     pending: Vec<(i64, Saved)>,
     /// How many positions were ever saved: the place of the next one in the coordinator's own log.
@@ -25,12 +31,9 @@ struct Saved {
 }
 
 impl Group {
-    /// The one static member joins; it replaces its predecessor, whose saves are refused from now on.
+    /// The one static member joins and syncs; it replaces its predecessor, whose saves are refused from now on.
     pub(super) fn join(&mut self) -> Member {
-        self.joins += 1;
-        let member = Member { generation: 1, id: format!("m{}", self.joins) };
-        self.member = Some(member.clone());
-        member
+        self.membership.join_alone()
     }
 
     /// Whether a save by that member, or by nobody in particular, is allowed.
@@ -40,19 +43,20 @@ impl Group {
         member: Option<&Member>,
         in_transaction: bool,
     ) -> Result<(), Code> {
-        match (member, &self.member) {
+        match member {
             _ if rules.accepts_replaced_members => Ok(()),
-            (None, None) => Ok(()),
             // TxnOffsetCommit without member data is accepted even on a group with members.
-            (None, Some(_)) if in_transaction => Ok(()),
-            (None, Some(_)) => Err(Code::UNKNOWN_MEMBER_ID),
+            None if in_transaction || self.membership.is_empty() => Ok(()),
+            None => Err(Code::UNKNOWN_MEMBER_ID),
             // Kafka before OffsetCommit v9; later versions say GROUP_ID_NOT_FOUND of a group that nobody joined.
-            (Some(_), None) => Err(Code::ILLEGAL_GENERATION),
-            (Some(asking), Some(current)) if asking == current => Ok(()),
-            (Some(asking), Some(current)) if asking.id == current.id => {
-                Err(Code::ILLEGAL_GENERATION)
+            Some(_) if self.membership.is_empty() => Err(Code::ILLEGAL_GENERATION),
+            Some(member) => {
+                self.membership.check(member)?;
+                match self.membership.is_completing() && !in_transaction {
+                    true => Err(Code::REBALANCE_IN_PROGRESS),
+                    false => Ok(()),
+                }
             }
-            (Some(_), Some(_)) => Err(Code::FENCED_INSTANCE_ID),
         }
     }
 
@@ -62,6 +66,21 @@ impl Group {
             self.writes += 1;
             self.saved.push(Saved { partition, offset, written: self.writes });
         }
+        if self.saved.len() > SAVES_KEPT {
+            self.forget_old_saves();
+        }
+    }
+
+    /// Of each partition only the last save counts, and the one before if that is lost.
+    fn forget_old_saves(&mut self) {
+        let mut kept: BTreeMap<Partition, u8> = BTreeMap::new();
+        self.saved.reverse();
+        self.saved.retain(|saved| {
+            let count = kept.entry(saved.partition).or_default();
+            *count = count.saturating_add(1);
+            *count <= 2
+        });
+        self.saved.reverse();
     }
 
     /// TxnOffsetCommit.
@@ -84,14 +103,17 @@ impl Group {
         }
     }
 
-    /// OffsetFetch with `require_stable`: refused while a transaction may still change an answer. Kafka refuses partition
+    /// OffsetFetch. With `require_stable` refused while a transaction may still change an answer. Kafka refuses partition
     /// by partition; here one unstable partition refuses them all, for clients ask again for all anyway.
-    pub(super) fn stable_positions(
+    pub(super) fn positions(
         &self,
         rules: &Rules,
         partitions: &[Partition],
+        stable: bool,
     ) -> Result<Vec<(Partition, Option<Offset>)>, Code> {
-        if (self.pending.iter()).any(|(_, pending)| partitions.contains(&pending.partition)) {
+        if stable
+            && (self.pending.iter()).any(|(_, pending)| partitions.contains(&pending.partition))
+        {
             return Err(Code::UNSTABLE_OFFSET_COMMIT);
         }
         let found = partitions.iter().map(|&partition| {
@@ -99,6 +121,12 @@ impl Group {
             (partition, self.reported(rules, position))
         });
         Ok(found.collect())
+    }
+
+    /// Where there is a position, saved or pending.
+    pub(super) fn partitions(&self) -> BTreeSet<Partition> {
+        let pending = self.pending.iter().map(|(_, saved)| saved);
+        self.saved.iter().chain(pending).map(|saved| saved.partition).collect()
     }
 
     /// Loses the save that was made last, as a coordinator does whose own log was not durable.

@@ -8,27 +8,35 @@
 
 mod coordinator;
 mod group;
+mod membership;
 mod partition;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
-use crate::ids::{GroupId, Partition, TxnId};
-use crate::plan::Protocol;
-use crate::protocol::{Answer, Batch, Ending, Member, Request, Response, Session};
+use crate::ids::{GroupId, Offset, Partition, TxnId};
+use crate::plan::{Isolation, Protocol};
+use crate::protocol::{Answer, Batch, Ending, FetchReply, Member, Request, Response, Session};
 use crate::rules::{Rules, TransactionalPositions};
+
+pub use coordinator::{State, Transaction};
+pub use membership::{Joined, Joining, Leaving, Membership, Waits};
+pub use partition::Extent;
 
 use coordinator::{Coordinator, Marker, Place};
 use group::Group;
 use partition::Log;
 
+/// All batches that there are.
+const ALL: usize = usize::MAX;
+
 /// A broker of one node.
 #[derive(Debug)]
 pub struct Broker {
     rules: Rules,
-    logs: Vec<Log>,
+    logs: BTreeMap<Partition, Log>,
     coordinator: Coordinator,
-    groups: Vec<Group>,
+    groups: BTreeMap<GroupId, Group>,
     /// Markers that ended transactions still have to write.
     markers: Vec<Marker>,
 }
@@ -38,9 +46,9 @@ impl Broker {
     pub fn new(rules: Rules, partitions: u8) -> Self {
         Broker {
             rules,
-            logs: (0..partitions).map(|_| Log::default()).collect(),
+            logs: (0..partitions).map(|number| (Partition(number.into()), Log::default())).collect(),
             coordinator: Coordinator::default(),
-            groups: Vec::new(),
+            groups: BTreeMap::new(),
             markers: Vec::new(),
         }
     }
@@ -48,7 +56,7 @@ impl Broker {
     /// Answers a request.
     pub fn handle(&mut self, request: &Request) -> Answer {
         match request {
-            Request::InitProducer { txn } => self.init_producer(*txn),
+            Request::InitProducer { txn, expected } => self.init_producer(*txn, *expected),
             Request::AddPartition { txn, session, partition } => {
                 self.log(*partition)?;
                 (self.coordinator).add(
@@ -98,16 +106,87 @@ impl Broker {
                 self.group(*group).save(positions);
                 Ok(Response::Done)
             }
-            Request::Positions { group, partitions } => {
+            Request::Positions { group, partitions, stable } => {
                 let rules = self.rules;
-                let found = self.group(*group).stable_positions(&rules, partitions)?;
+                let found = self.group(*group).positions(&rules, partitions, *stable)?;
                 Ok(Response::Positions(found))
             }
             Request::Join { group } => Ok(Response::Joined(self.group(*group).join())),
             Request::Fetch { partition, offset, isolation } => {
-                let rules = self.rules;
-                let fetched = self.log(*partition)?.fetch(&rules, *offset, *isolation)?;
-                Ok(Response::Fetched(fetched))
+                self.fetch(*partition, *offset, *isolation, ALL).map(Response::Fetched)
+            }
+        }
+    }
+
+    /// Fetch, of so many batches at most.
+    ///
+    /// # Errors
+    /// As the request is refused.
+    pub fn fetch(
+        &self,
+        partition: Partition,
+        offset: Offset,
+        isolation: Isolation,
+        batches_max: usize,
+    ) -> Result<FetchReply, Code> {
+        let log = self.logs.get(&partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        log.fetch(&self.rules, offset, isolation, batches_max)
+    }
+
+    /// How much there is of a partition, if there is one of that number.
+    pub fn extent(&self, partition: Partition) -> Option<Extent> {
+        Some(self.logs.get(&partition)?.extent(&self.rules))
+    }
+
+    /// One more partition. A number that is taken stays as it is.
+    pub fn add_partition(&mut self, partition: Partition) {
+        self.logs.entry(partition).or_default();
+    }
+
+    /// One partition less. What transactions were to write there is written no more.
+    pub fn remove_partition(&mut self, partition: Partition) {
+        self.logs.remove(&partition);
+    }
+
+    /// What the coordinator knows of a transactional id.
+    pub fn transaction(&self, txn: TxnId) -> Option<Transaction> {
+        self.coordinator.describe(txn)
+    }
+
+    /// Aborts a transaction whose time is up, if it is still open, and fences its producer.
+    pub fn time_out(&mut self, txn: TxnId) {
+        let markers = self.coordinator.fence(&self.rules, txn);
+        if !self.rules.forgets_fenced_markers {
+            self.schedule(markers);
+        }
+    }
+
+    /// Forgets a transactional id unless something is open of it. Whether it was forgotten.
+    pub fn forget_txn(&mut self, txn: TxnId) -> bool {
+        self.coordinator.forget(txn)
+    }
+
+    /// The members of a group.
+    pub fn membership(&mut self, group: GroupId) -> &mut Membership {
+        &mut self.group(group).membership
+    }
+
+    /// Where a group has a position, saved or pending.
+    pub fn saved_partitions(&self, group: GroupId) -> BTreeSet<Partition> {
+        self.groups.get(&group).map(Group::partitions).unwrap_or_default()
+    }
+
+    /// DeleteGroups, of one.
+    ///
+    /// # Errors
+    /// When there is none, or it has members.
+    pub fn delete_group(&mut self, group: GroupId) -> Result<(), Code> {
+        match self.groups.get(&group) {
+            None => Err(Code::GROUP_ID_NOT_FOUND),
+            Some(group) if !group.membership.is_empty() => Err(Code::NON_EMPTY_GROUP),
+            Some(_) => {
+                self.groups.remove(&group);
+                Ok(())
             }
         }
     }
@@ -144,27 +223,27 @@ impl Broker {
     /// Durable is the log, the coordinator's transactions and the groups' positions. What leaders know of producers and
     /// of aborted transactions is rebuilt from the log. Markers of decided transactions are sent again.
     pub fn restart(&mut self) {
-        for log in &mut self.logs {
+        for log in self.logs.values_mut() {
             log.restart(&self.rules);
         }
         if self.rules.forgets_positions_on_restart {
-            for group in &mut self.groups {
+            for group in self.groups.values_mut() {
                 group.forget_last();
             }
         }
     }
 
-    fn init_producer(&mut self, txn: Option<TxnId>) -> Answer {
+    fn init_producer(&mut self, txn: Option<TxnId>, expected: Option<Session>) -> Answer {
         let Some(txn) = txn else {
             return Ok(Response::Producer(self.coordinator.fresh()));
         };
-        match self.coordinator.init(&self.rules, txn) {
+        match self.coordinator.init(&self.rules, txn, expected) {
             Ok(session) => Ok(Response::Producer(session)),
-            Err(fenced) => {
+            Err(refused) => {
                 if !self.rules.forgets_fenced_markers {
-                    self.schedule(fenced);
+                    self.schedule(refused.markers);
                 }
-                Err(Code::CONCURRENT_TRANSACTIONS)
+                Err(refused.code)
             }
         }
     }
@@ -248,15 +327,11 @@ impl Broker {
     }
 
     fn log(&mut self, partition: Partition) -> Result<&mut Log, Code> {
-        (self.logs.get_mut(usize::from(partition.0))).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
+        self.logs.get_mut(&partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
-        let place = usize::from(group.0);
-        if self.groups.len() <= place {
-            self.groups.resize_with(place + 1, Group::default);
-        }
-        &mut self.groups[place]
+        self.groups.entry(group).or_default()
     }
 
     fn check_member(

@@ -25,6 +25,17 @@ pub(super) struct Log {
     reuse_next: bool,
 }
 
+/// How much there is of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// How many batches the log has.
+    pub batches: usize,
+    /// The offset of the next record: the high watermark, with one replica.
+    pub end: Offset,
+    /// The last stable offset.
+    pub last_stable: Offset,
+}
+
 /// What the leader knows of one producer.
 #[derive(Debug)]
 struct Producer {
@@ -141,12 +152,19 @@ impl Log {
         self.durable = self.batches.len();
     }
 
-    /// Reads from an offset on.
+    /// How many batches there are, and how far readers may read.
+    pub(super) fn extent(&self, rules: &Rules) -> Extent {
+        let last_stable = self.last_stable(rules);
+        Extent { batches: self.batches.len(), end: self.end, last_stable }
+    }
+
+    /// Reads from an offset on, so many batches at most.
     pub(super) fn fetch(
         &self,
         rules: &Rules,
         offset: Offset,
         isolation: Isolation,
+        batches_max: usize,
     ) -> Result<FetchReply, Code> {
         if offset < 0 || offset > self.end {
             return Err(Code::OFFSET_OUT_OF_RANGE);
@@ -156,11 +174,18 @@ impl Log {
             Isolation::ReadCommitted => last_stable,
             Isolation::ReadUncommitted => self.end,
         };
-        let batches = (self.batches.iter())
-            .filter(|batch| batch.last >= offset && batch.base < limit)
+        // Neither the first nor the last offsets ever go down, whatever is wrong with a log.
+        let first = self.batches.partition_point(|batch| batch.last < offset);
+        let batches: Vec<LogBatch> = (self.batches[first..].iter())
+            .take_while(|batch| batch.base < limit)
             .filter(|batch| isolation == Isolation::ReadCommitted || !self.hides(rules, batch))
+            .take(batches_max)
             .cloned()
             .collect();
+        let limit = match batches.last() {
+            Some(last) if batches.len() == batches_max => limit.min(last.last + 1),
+            _ => limit,
+        };
         Ok(FetchReply {
             high_watermark: self.end,
             last_stable,

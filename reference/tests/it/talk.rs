@@ -102,7 +102,7 @@ impl Talk {
     }
 
     fn session_of(&mut self, txn: Option<TxnId>) -> Result<Session, Code> {
-        match self.ask(Request::InitProducer { txn })? {
+        match self.ask(Request::InitProducer { txn, expected: None })? {
             Response::Producer(session) => Ok(session),
             other => panic!("{other:?}"),
         }
@@ -218,7 +218,7 @@ impl Talk {
 
     /// The saved position in `P0`.
     pub(crate) fn position(&mut self) -> Result<Option<Offset>, Code> {
-        match self.ask(Request::Positions { group: G, partitions: vec![P0] })? {
+        match self.ask(Request::Positions { group: G, partitions: vec![P0], stable: true })? {
             Response::Positions(found) => Ok(found[0].1),
             other => panic!("{other:?}"),
         }

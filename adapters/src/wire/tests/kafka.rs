@@ -58,7 +58,7 @@ async fn ask(way: &Way, lane: Lane, request: Request) -> Answer {
 }
 
 async fn init(way: &Way, lane: Lane, txn: Option<TxnId>) -> Session {
-    match ask(way, lane, Request::InitProducer { txn }).await {
+    match ask(way, lane, Request::InitProducer { txn, expected: None }).await {
         Ok(Response::Producer(session)) => session,
         other => panic!("{other:?}"),
     }
@@ -173,7 +173,7 @@ async fn transactions(kafka: &Kafka, protocol: Protocol) {
     );
 
     // The positions of a group in the same transaction.
-    let positions = Request::Positions { group: G0, partitions: vec![P0, Partition(1)] };
+    let positions = Request::Positions { group: G0, partitions: vec![P0, Partition(1)], stable: true };
     let nowhere = vec![(P0, None), (Partition(1), None)];
     assert_eq!(ask(&way, ME, positions.clone()).await, Ok(Response::Positions(nowhere)));
     if protocol == Protocol::Tv1 {
@@ -248,7 +248,7 @@ async fn kafka_fences_the_predecessor_in_a_group() {
     let second = member(join(OTHER).await);
     assert_eq!(save(ME, Some(&first), 4).await, Err(Code::FENCED_INSTANCE_ID));
     assert_eq!(save(OTHER, Some(&second), 5).await, Ok(Response::Done));
-    let positions = Request::Positions { group: G0, partitions: vec![P0] };
+    let positions = Request::Positions { group: G0, partitions: vec![P0], stable: true };
     assert_eq!(ask(&way, OTHER, positions).await, Ok(Response::Positions(vec![(P0, Some(5))])));
 
     let session = init(&way, ME, Some(T0)).await;

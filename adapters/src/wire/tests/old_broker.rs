@@ -325,7 +325,11 @@ async fn everything(era: Era, protocol: Protocol) {
     let next = if protocol == Protocol::Tv2 { Session { producer: 7, epoch: 2 } } else { session };
     let record = Record { tag: Tag(1), key: Key(1), from: None };
     let batch = Batch { session: Some(session), first_sequence: 0, records: vec![record] };
-    let member = Member { generation: 3, id: "m".to_owned() };
+    let member = Member {
+        generation: 3,
+        id: "m".to_owned(),
+        instance: Some("onceness".to_owned()),
+    };
     let positions = vec![(partition, 9)];
     let save_in_txn = |member| Request::SaveInTxn {
         txn,
@@ -339,8 +343,8 @@ async fn everything(era: Era, protocol: Protocol) {
     let fetched = FetchReply { high_watermark: 5, last_stable: -1, ..FetchReply::default() };
     let (acks, produced) = (true, Response::Appended(None));
     let exchanges = [
-        (Request::InitProducer { txn: None }, Response::Producer(session)),
-        (Request::InitProducer { txn: Some(txn) }, Response::Producer(session)),
+        (Request::InitProducer { txn: None, expected: None }, Response::Producer(session)),
+        (Request::InitProducer { txn: Some(txn), expected: None }, Response::Producer(session)),
         (Request::AddPartition { txn, session, partition }, Response::Done),
         (Request::AddGroup { txn, session, group }, Response::Done),
         (
@@ -359,7 +363,7 @@ async fn everything(era: Era, protocol: Protocol) {
         (save(None), Response::Done),
         (save(Some(member)), Response::Done),
         (
-            Request::Positions { group, partitions: vec![partition] },
+            Request::Positions { group, partitions: vec![partition], stable: true },
             Response::Positions(vec![(partition, Some(9))]),
         ),
         (

@@ -1,0 +1,204 @@
+//! The reference broker on a port: the model behind Kafka's wire protocol, for clients and applications that are to be tested
+//! against a broker that is right, or wrong in exactly one way.
+//!
+//! The server translates, it does not decide: what a broker answers is the model's word
+//! ([`onceness_reference::broker`]). What is added here is what the model has no words for: names, bytes, time, and sockets.
+//! All state is in memory, behind one lock.
+//!
+//! In reading order: `call` (a request and its answer), `apis` (which there are), `state` (the model with names, bytes and a
+//! clock), `names`, `batches` and `store` (the bytes of records), then one file for each kind of request (`cluster`, `topics`,
+//! `producing`, `fetching`, `offsets`, `transactions`, `positions`, `groups`), and `connection` (sockets, and their bounds).
+
+mod apis;
+mod batches;
+mod call;
+mod cluster;
+mod connection;
+mod fetching;
+mod groups;
+mod names;
+mod offsets;
+mod positions;
+mod producing;
+mod state;
+mod store;
+mod topics;
+mod transactions;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use onceness_reference::rules::Rules;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use crate::TargetError;
+use connection::Connection;
+use state::State;
+
+/// Markers are written this long after the transaction ended, as brokers do it.
+const MARKERS_LAG: Duration = Duration::from_millis(1);
+/// How often it is looked whether somebody's time is up.
+const TICK: Duration = Duration::from_millis(100);
+/// No more connections than this are served at once. Others wait to be accepted.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// A broker on a port, open as long as it lives.
+pub struct Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tasks: Vec<AbortHandle>,
+}
+
+/// What all connections share.
+struct Shared {
+    state: Mutex<State>,
+    /// Rings when something has changed that a waiting request may wait for.
+    changes: watch::Sender<()>,
+    /// Rings when the broker restarts: all connections end.
+    restarts: watch::Sender<()>,
+    /// Rings when markers are to be written.
+    work: Notify,
+    /// How many bytes of large requests may be held at once.
+    room: Semaphore,
+    connections: Arc<Semaphore>,
+    started: Instant,
+    /// Milliseconds since 1970, at the start.
+    started_ms: i64,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Listens at an address, `HOST:PORT`, as a broker by these rules. Must be called within a tokio runtime.
+    ///
+    /// Clients are told to come back to the address that they have come to.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub async fn listen(rules: Rules, listen: &str) -> Result<Server, TargetError> {
+        let error = |cause: std::io::Error| TargetError {
+            address: listen.to_owned(),
+            request: "listening".to_owned(),
+            reason: format!("{cause}; is the address free, and one of this machine?"),
+        };
+        let listener = TcpListener::bind(listen).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(rules)),
+            changes: watch::channel(()).0,
+            restarts: watch::channel(()).0,
+            work: Notify::new(),
+            room: Semaphore::new(connection::ROOM),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            started: Instant::now(),
+            started_ms: since_1970.as_millis() as i64,
+        });
+        let tasks = vec![
+            tokio::spawn(accept(shared.clone(), listener)).abort_handle(),
+            tokio::spawn(write_markers(shared.clone())).abort_handle(),
+            tokio::spawn(tick(shared.clone())).abort_handle(),
+        ];
+        Ok(Server { shared, address, tasks })
+    }
+
+    /// Where clients are to connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The broker is killed, and starts again from what is durable: all connections are cut, and what was under way is lost.
+    pub fn restart(&self) {
+        self.shared.restarts.send_replace(());
+        self.shared.state().restart();
+        self.shared.changed();
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        CONNECTIONS_MAX - self.shared.connections.available_permits()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.shared.restarts.send_replace(());
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since 1970, by a clock that never goes back.
+    fn now(&self) -> i64 {
+        self.started_ms + self.started.elapsed().as_millis() as i64
+    }
+
+    fn changed(&self) {
+        self.changes.send_replace(());
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        // It is never closed.
+        let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let mut restarts = shared.restarts.subscribe();
+                let connection = Connection::new(shared.clone(), stream);
+                tokio::spawn(async move {
+                    let _permit = permit;
+                    tokio::select! {
+                        _ = restarts.changed() => {}
+                        () = connection.serve() => {}
+                    }
+                });
+            }
+            // Out of files, for one: to be had again when connections end.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// The broker's own work, some time after it was caused.
+async fn write_markers(shared: Arc<Shared>) {
+    loop {
+        shared.work.notified().await;
+        tokio::time::sleep(MARKERS_LAG).await;
+        shared.state().write_markers();
+        shared.changed();
+    }
+}
+
+async fn tick(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        let now = shared.now();
+        let (changed, works) = {
+            let mut state = shared.state();
+            (state.pass(now), state.works())
+        };
+        if works {
+            shared.work.notify_one();
+        }
+        if changed {
+            shared.changed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! `serve`: the reference broker on a port, right or with one seeded defect.
+
+use onceness::Exit;
+use onceness::stop::Stop;
+use onceness_adapters::serve::Server;
+use onceness_reference::rules::Rules;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Refusal, inconclusive, runtime, usage};
+use crate::cli::ServeArgs;
+use crate::signals;
+use crate::terminal::{print, tell};
+
+pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
+    runtime()?.block_on(async {
+        let rules = args.defect.map_or_else(Rules::default, |defect| (defect.rules)());
+        let server = Server::listen(rules, &args.listen).await.map_err(usage)?;
+        let mut hang_up = signal(SignalKind::hangup())
+            .map_err(|error| inconclusive(format!("failed to listen for SIGHUP: {error}")))?;
+        let what = match args.defect {
+            None => "a broker that is right".to_owned(),
+            Some(defect) => format!("a broker in which {}", defect.summary),
+        };
+        print(&format!("listening on {} as {what}\n", server.address()));
+        tell("give that address to your clients as bootstrap.servers; Ctrl-C ends it");
+        let stop = Stop::default();
+        signals::listen_for(&stop, "stopping");
+        loop {
+            tokio::select! {
+                () = stop.wait() => return Ok(Exit::Holds),
+                _ = hang_up.recv() => {
+                    server.restart();
+                    print("restarted\n");
+                }
+            }
+        }
+    })
+}

@@ -152,23 +152,25 @@ impl Shared {
 
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of files, for one: to be had again when connections end.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
         // It is never closed.
         let Ok(permit) = shared.connections.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let mut restarts = shared.restarts.subscribe();
-                let connection = Connection::new(shared.clone(), stream);
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    tokio::select! {
-                        _ = restarts.changed() => {}
-                        () = connection.serve() => {}
-                    }
-                });
+        let mut restarts = shared.restarts.subscribe();
+        let connection = Connection::new(shared.clone(), stream);
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                _ = restarts.changed() => {}
+                () = connection.serve() => {}
             }
-            // Out of files, for one: to be had again when connections end.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
+        });
     }
 }
 
@@ -199,6 +201,3 @@ async fn tick(shared: Arc<Shared>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,3 +1,6 @@
 //! The adapters from the outside.
 
+mod hostile;
+mod librdkafka;
+mod serving;
 mod wire;

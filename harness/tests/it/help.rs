@@ -21,6 +21,7 @@ fn help_is_as_it_was() {
     check("price --help", expect_file!["help/price.txt"]);
     check("plan --help", expect_file!["help/plan.txt"]);
     check("proxy --help", expect_file!["help/proxy.txt"]);
+    check("serve --help", expect_file!["help/serve.txt"]);
 }
 
 #[test]

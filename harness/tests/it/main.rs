@@ -13,5 +13,6 @@ mod liar;
 mod library;
 mod onceness;
 mod proxy;
+mod serve;
 mod sweep;
 mod track_record;

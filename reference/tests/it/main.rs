@@ -6,6 +6,8 @@ mod coordinator;
 mod defects;
 mod generate;
 mod group;
+mod membership;
+mod named_sessions;
 mod partition;
 mod smaller;
 mod talk;

@@ -56,7 +56,10 @@ struct Gate<'a> {
 impl<'a> Gate<'a> {
     fn all(&mut self, kafka: Option<&kafka::Version>) -> anyhow::Result<()> {
         if let Some(version) = kafka {
-            self.step("tools", "Java and Maven", |_| tools::check_for_kafka(version))?;
+            self.step("tools", "Java and Maven", |_| {
+                tools::check_for_kafka(version)?;
+                tools::check_for_java_compiler()
+            })?;
         }
         for line in commands::PLAIN {
             self.command(line, None)?;
@@ -76,7 +79,8 @@ impl<'a> Gate<'a> {
         let broker =
             self.step("start kafka", &start, |_| kafka::start(version, Pace::Short, undertaker))?;
         self.step(commands::KAFKA_TESTS.name, commands::KAFKA_TESTS.words, |gate| {
-            let command = gate.build(commands::KAFKA_TESTS.words, Some(&broker), None);
+            let mut command = gate.build(commands::KAFKA_TESTS.words, Some(&broker), None);
+            command.env(kafka::VERSION_VARIABLE, version.to_string());
             gate.counted(&command, "kafka")
         })?;
         self.command(&commands::CERTIFY_KAFKA, Some(&broker))?;

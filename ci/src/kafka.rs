@@ -3,6 +3,8 @@
 //! Restarts are what conformance is about, so everything that makes a start slow is done once, at installation.
 
 mod install;
+#[cfg(test)]
+mod java_client;
 mod recipe;
 mod settings;
 
@@ -23,6 +25,9 @@ use crate::undertaker::Undertaker;
 
 /// The release that is certified when none is named. The one place that pins it.
 pub(crate) const DEFAULT_VERSION: &str = "4.1.1";
+
+/// Names the release to the tests that need its jars.
+pub(crate) const VERSION_VARIABLE: &str = "ONCENESS_KAFKA_VERSION";
 
 /// A release, such as `4.1.1`; safe in file names and XML.
 #[derive(Clone, Debug)]

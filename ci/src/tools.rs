@@ -28,10 +28,21 @@ pub(crate) fn check_for_kafka(version: &Version) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "a real Apache Kafka needs {}; on Debian: apt-get install default-jre-headless maven \
+        "a real Apache Kafka needs {}; on Debian: apt-get install default-jdk-headless maven \
          (or leave it out: cargo ci --without-kafka)",
         missing.join(" and ")
     )
+}
+
+/// The same for the test of Kafka's own client, a program in Java's source form.
+pub(crate) fn check_for_java_compiler() -> anyhow::Result<()> {
+    match output("java", &["-XX:-UsePerfData", "--list-modules"]) {
+        Some(modules) if modules.contains("jdk.compiler") => Ok(()),
+        _ => bail!(
+            "the test of Kafka's Java client needs a JDK, not only a JRE; on Debian: apt-get install \
+             default-jdk-headless (or leave it out: cargo ci --without-kafka)"
+        ),
+    }
 }
 
 /// The same for kfake, which needs nothing once it is built.

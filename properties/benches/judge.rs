@@ -189,8 +189,11 @@ impl Bench {
         let next = &mut self.sequences[usize::from(client.id.0)][partition];
         let sequence = Sequence { producer: i64::from(client.id.0), epoch: 0, first: *next };
         *next += count as i32;
-        let call =
-            Call::Send { partition: Partition(partition as u32), records, sequence: Some(sequence) };
+        let call = Call::Send {
+            partition: Partition(partition as u32),
+            records,
+            sequence: Some(sequence),
+        };
         let base = Some(base);
         if client.delivery == Some(Delivery::AtMostOnce) {
             self.call(client.id, call, Outcome::Unknown);

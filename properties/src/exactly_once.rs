@@ -54,8 +54,9 @@ impl Watch for ExactlyOnce {
 }
 
 fn find(facts: &Facts<'_>, findings: &mut Findings) {
-    let everywhere = (0..facts.history.header.partitions)
-        .all(|partition| facts.log(Partition(partition.into())).last(Isolation::ReadCommitted).is_some());
+    let everywhere = (0..facts.history.header.partitions).all(|partition| {
+        facts.log(Partition(partition.into())).last(Isolation::ReadCommitted).is_some()
+    });
     for group in &facts.groups {
         let Some(consumer) =
             group.consumer.filter(|consumer| consumer.saving == Saving::InTransaction)

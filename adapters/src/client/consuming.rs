@@ -218,8 +218,11 @@ impl Life {
         ask: Ask,
         consumer: &Consumer,
     ) -> Result<(), Outcome> {
-        let request =
-            Request::Positions { group: consumer.group, partitions: consumer.inputs.clone(), stable: true };
+        let request = Request::Positions {
+            group: consumer.group,
+            partitions: consumer.inputs.clone(),
+            stable: true,
+        };
         let positions = match ask.send(wire, &request).await {
             Known::Done(Response::Positions(positions)) => positions,
             other => return Err(settled(other)),

@@ -115,7 +115,11 @@ impl TestClient {
         let session = match self.spec.delivery {
             Some(Delivery::Idempotent | Delivery::Transactional { .. }) => {
                 let txn = self.spec.txn();
-                match self.ask(step, of).send(wire, &Request::InitProducer { txn, expected: None }).await {
+                match self
+                    .ask(step, of)
+                    .send(wire, &Request::InitProducer { txn, expected: None })
+                    .await
+                {
                     Known::Done(Response::Producer(session)) => Some(session),
                     Known::Refused(code, _) => return Err(Outcome::Refused(code)),
                     _ => return Err(Outcome::Unknown),

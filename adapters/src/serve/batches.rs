@@ -8,7 +8,8 @@ use onceness_reference::ids::Offset;
 use onceness_reference::protocol::{Body, Ending, LogBatch, Session};
 
 use crate::wire::batch::{
-    COMPRESSION, CONTROL, CRC_END, HEADER, LENGTH_END, TRANSACTIONAL, head, put_varint, take, varint,
+    COMPRESSION, CONTROL, CRC_END, HEADER, LENGTH_END, TRANSACTIONAL, head, put_varint, take,
+    varint,
 };
 
 /// The largest batch, as brokers have it by default (`message.max.bytes`).
@@ -132,8 +133,8 @@ pub(super) fn read(batch: &LogBatch, kept: Option<&Bytes>) -> Bytes {
         (Body::Records(_), None) => write(batch, NO_TIMESTAMP, &[]),
         (Body::Records(left), Some(bytes)) => {
             let count = i32::from_be_bytes(head(bytes, COUNT));
-            let whole = left.len() == count as usize
-                && left.iter().all(|(_, record)| record.is_some());
+            let whole =
+                left.len() == count as usize && left.iter().all(|(_, record)| record.is_some());
             match whole {
                 true => bytes.clone(),
                 false => partly(batch, left, bytes),
@@ -143,11 +144,7 @@ pub(super) fn read(batch: &LogBatch, kept: Option<&Bytes>) -> Bytes {
 }
 
 /// What is left of a batch.
-fn partly(
-    batch: &LogBatch,
-    left: &[(Offset, Option<Record>)],
-    bytes: &Bytes,
-) -> Bytes {
+fn partly(batch: &LogBatch, left: &[(Offset, Option<Record>)], bytes: &Bytes) -> Bytes {
     if i16::from_be_bytes(head(bytes, ATTRIBUTES)) & COMPRESSION != 0 {
         // Nobody can damage one record of it without damaging them all.
         let mut damaged = BytesMut::from(&bytes[..]);
@@ -157,7 +154,8 @@ fn partly(
         return damaged.freeze();
     }
     let found = records(bytes).unwrap_or_default();
-    let of = |offset: Offset| found.iter().find(|record| record.offset_delta == offset - batch.base);
+    let of =
+        |offset: Offset| found.iter().find(|record| record.offset_delta == offset - batch.base);
     let kept = left.iter().filter_map(|(offset, record)| {
         of(*offset).map(|raw| match record {
             Some(_) => raw.whole.clone(),
@@ -279,5 +277,162 @@ fn part(bytes: &mut Bytes) -> Option<Option<Bytes>> {
     match varint(bytes)? {
         -1 => Some(None),
         length => take(bytes, usize::try_from(length).ok()?).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onceness_reference::ids::{Key, Tag};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::batch::{FoundBatch, FoundBody, NewBatch, decode, encode};
+
+    const SESSION: Session = Session { producer: 7, epoch: 2 };
+
+    /// Three records, of which two have the same key.
+    fn batch() -> Bytes {
+        let records = ["a", "b", "a"].map(|key| (key.into(), format!("value of {key}").into()));
+        encode(&NewBatch {
+            session: Some(SESSION),
+            first_sequence: 5,
+            transactional: true,
+            timestamp: 1_000,
+            records: records.into(),
+        })
+    }
+
+    /// The batch with some bytes of its header replaced, and a checksum that fits.
+    fn with(at: usize, bytes: &[u8]) -> Bytes {
+        let mut changed = batch().to_vec();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        let sum = crc32c::crc32c(&changed[CRC_END..]);
+        changed[CRC_END - 4..CRC_END].copy_from_slice(&sum.to_be_bytes());
+        changed.into()
+    }
+
+    /// As the model has it at offset 10, with what is left of its records.
+    fn in_log(left: &[(Offset, bool)]) -> LogBatch {
+        let record = Record { tag: Tag(0), key: Key(0), from: None };
+        let records = left.iter().map(|(offset, sound)| (*offset, sound.then_some(record)));
+        LogBatch {
+            base: 10,
+            last: 12,
+            session: Some(SESSION),
+            first_sequence: 5,
+            transactional: true,
+            body: Body::Records(records.collect()),
+        }
+    }
+
+    fn read_back(batch: &LogBatch, kept: Option<&Bytes>) -> FoundBatch {
+        decode(read(batch, kept)).expect("a batch").pop().expect("one batch")
+    }
+
+    fn values(found: &FoundBatch) -> Vec<(Offset, String)> {
+        let FoundBody::Records(records) = &found.body else { panic!("{found:?}") };
+        let text = |value: &Option<Bytes>| {
+            String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned()
+        };
+        records.iter().map(|(offset, _, value)| (*offset, text(value))).collect()
+    }
+
+    #[test]
+    fn a_sound_batch_is_taken_with_its_keys() {
+        let arrived = check(&batch()).expect("a sound batch");
+        assert_eq!((arrived.session, arrived.first_sequence), (Some(SESSION), 5));
+        assert!(arrived.transactional);
+        assert!(arrived.keys[0] == arrived.keys[2] && arrived.keys[0] != arrived.keys[1]);
+    }
+
+    #[test]
+    fn what_kafka_refuses_is_refused() {
+        let refused = |bytes: &[u8]| check(&Bytes::copy_from_slice(bytes)).expect_err("refused");
+        assert_eq!(refused(b""), Code::INVALID_RECORD);
+        assert_eq!(refused(&batch()[..60]), Code::CORRUPT_MESSAGE);
+        assert_eq!(refused(&batch()[..80]), Code::CORRUPT_MESSAGE);
+        assert_eq!(refused(&[&batch()[..], &batch()].concat()), Code::INVALID_RECORD);
+        let mut damaged = batch().to_vec();
+        damaged[80] ^= 1;
+        assert_eq!(refused(&damaged), Code::CORRUPT_MESSAGE);
+        assert_eq!(refused(&with(MAGIC, &[1])), Code::UNSUPPORTED_FOR_MESSAGE_FORMAT);
+        for (what, bytes) in [
+            ("a base offset", with(0, &5i64.to_be_bytes())),
+            ("a control batch", with(ATTRIBUTES, &(CONTROL | TRANSACTIONAL).to_be_bytes())),
+            ("a count that is not the range", with(COUNT, &2i32.to_be_bytes())),
+            ("fewer records than it counts", with(LAST_DELTA, &i32::MAX.to_be_bytes())),
+            ("no sequence", with(SEQUENCE, &(-1i32).to_be_bytes())),
+            ("no epoch", with(EPOCH, &(-1i16).to_be_bytes())),
+            ("a transaction of nobody", with(PRODUCER, &(-1i64).to_be_bytes())),
+        ] {
+            assert_eq!(refused(&bytes), Code::INVALID_RECORD, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_batch_claims_no_more_records_than_are_believed() {
+        let claims = |count: i32| {
+            let mut bytes = with(LAST_DELTA, &(count - 1).to_be_bytes()).to_vec();
+            bytes[ATTRIBUTES..LAST_DELTA].copy_from_slice(&1i16.to_be_bytes());
+            bytes[COUNT..HEADER].copy_from_slice(&count.to_be_bytes());
+            let sum = crc32c::crc32c(&bytes[CRC_END..]);
+            bytes[CRC_END - 4..CRC_END].copy_from_slice(&sum.to_be_bytes());
+            check(&bytes.into()).map(|arrived| arrived.keys.len())
+        };
+        assert_eq!(claims(COMPRESSED_RECORDS_MAX), Ok(1 << 16));
+        assert_eq!(claims(COMPRESSED_RECORDS_MAX + 1), Err(Code::INVALID_RECORD));
+    }
+
+    #[test]
+    fn a_batch_is_read_as_it_was_written_unless_the_model_says_otherwise() {
+        let kept = at(&batch(), 10);
+        let sound = |offset: Offset, key: &str| (offset, format!("value of {key}"));
+        let whole = read_back(&in_log(&[(10, true), (11, true), (12, true)]), Some(&kept));
+        assert_eq!(values(&whole), [sound(10, "a"), sound(11, "b"), sound(12, "a")]);
+        assert_eq!((whole.base, whole.last, whole.session), (10, 12, Some(SESSION)));
+
+        let compacted = read_back(&in_log(&[(10, true), (11, true)]), Some(&kept));
+        assert_eq!(values(&compacted), [sound(10, "a"), sound(11, "b")]);
+        assert_eq!(compacted.last, 12);
+
+        let damaged = read_back(&in_log(&[(10, true), (11, true), (12, false)]), Some(&kept));
+        assert_eq!(values(&damaged)[..2], [sound(10, "a"), sound(11, "b")]);
+        assert_ne!(values(&damaged)[2], sound(12, "a"));
+
+        let emptied = read_back(&in_log(&[]), None);
+        assert_eq!((values(&emptied), emptied.last), (vec![], 12));
+    }
+
+    #[test]
+    fn markers_are_read_as_markers() {
+        for ending in [Ending::Commit, Ending::Abort] {
+            let marker = LogBatch { last: 10, body: Body::Marker(ending), ..in_log(&[]) };
+            assert_eq!(read_back(&marker, None).body, FoundBody::Marker(ending));
+        }
+    }
+
+    #[test]
+    fn the_first_record_of_a_time_is_found() {
+        let kept = at(&batch(), 10);
+        assert_eq!(since(&kept, 1_000), Some((1_000, 10)));
+        assert_eq!(since(&kept, 1_001), None);
+        assert_eq!(latest(&kept), 1_000);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused_without_a_panic(place in 0usize..140, byte in any::<u8>(), sums in any::<bool>()) {
+            let mut bytes = batch().to_vec();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            if sums {
+                let sum = crc32c::crc32c(&bytes[CRC_END..]);
+                bytes[CRC_END - 4..CRC_END].copy_from_slice(&sum.to_be_bytes());
+            }
+            let bytes = Bytes::from(bytes);
+            if check(&bytes).is_ok() {
+                let _ = since(&at(&bytes, 10), 0);
+            }
+        }
     }
 }

@@ -118,9 +118,7 @@ pub(super) fn sync(state: &mut State, call: &mut Call<'_>) -> Handled {
             let answer = SyncGroupResponse::default().with_assignment(Bytes::from(assignment));
             match version {
                 5.. => call.answer(
-                    &answer
-                        .with_protocol_type(kind.map(text))
-                        .with_protocol_name(name.map(text)),
+                    &answer.with_protocol_type(kind.map(text)).with_protocol_name(name.map(text)),
                 ),
                 _ => call.answer(&answer),
             }

@@ -66,7 +66,8 @@ impl Topics {
         if self.topics.contains_key(name) {
             return Err(Code::TOPIC_ALREADY_EXISTS);
         }
-        let left = PARTITIONS_MAX.saturating_sub(self.places.len()).min((u32::MAX - self.next) as usize);
+        let left =
+            PARTITIONS_MAX.saturating_sub(self.places.len()).min((u32::MAX - self.next) as usize);
         match usize::try_from(partitions) {
             Ok(partitions) if (1..=left).contains(&partitions) => Ok(()),
             _ => Err(Code::INVALID_PARTITIONS),

@@ -103,9 +103,8 @@ pub(super) fn commit(state: &mut State, call: &mut Call<'_>) -> Handled {
     }
     let topics = topics(fields, version >= 6)?;
     let member = member(generation, id, instance);
-    let saved = state.save(&group, topics, |group, positions| {
-        Ok(Request::Save { group, member, positions })
-    });
+    let saved = state
+        .save(&group, topics, |group, positions| Ok(Request::Save { group, member, positions }));
     let topics = saved.into_iter().map(|(topic, positions)| {
         let told = |(index, code)| {
             OffsetCommitResponsePartition::default()
@@ -256,7 +255,8 @@ impl State {
                 return Ok(());
             }
             self.broker.handle(&request(group, positions)?)?;
-            for (partition, offset, note) in notes.into_iter().filter(|(.., note)| !note.is_empty()) {
+            for (partition, offset, note) in notes.into_iter().filter(|(.., note)| !note.is_empty())
+            {
                 self.notes.write(group, partition, offset, note);
             }
             Ok(())
@@ -273,11 +273,17 @@ impl State {
         told.collect()
     }
 
-    fn positions(&mut self, group: &str, asked: Asked, stable: bool) -> Vec<(String, Vec<Position>)> {
+    fn positions(
+        &mut self,
+        group: &str,
+        asked: Asked,
+        stable: bool,
+    ) -> Vec<(String, Vec<Position>)> {
         let group = match self.group(group) {
             Ok(group) => group,
             Err(code) => {
-                let refused = |index| Position { index, offset: NONE, note: text(""), code: code.0 };
+                let refused =
+                    |index| Position { index, offset: NONE, note: text(""), code: code.0 };
                 let topics = asked.unwrap_or_default().into_iter();
                 return topics
                     .map(|(topic, indexes)| (topic, indexes.into_iter().map(refused).collect()))
@@ -286,7 +292,8 @@ impl State {
         };
         let topics = asked.unwrap_or_else(|| self.saved(group));
         let found = topics.into_iter().map(|(topic, indexes)| {
-            let found = indexes.into_iter().map(|index| self.position(group, &topic, index, stable));
+            let found =
+                indexes.into_iter().map(|index| self.position(group, &topic, index, stable));
             let found = found.collect();
             (topic, found)
         });

@@ -66,7 +66,13 @@ pub(super) fn produce(state: &mut State, call: &mut Call<'_>) -> Handled {
 }
 
 impl State {
-    fn append(&mut self, way: &Way, topic: &str, index: i32, bytes: &Bytes) -> Result<Offset, Code> {
+    fn append(
+        &mut self,
+        way: &Way,
+        topic: &str,
+        index: i32,
+        bytes: &Bytes,
+    ) -> Result<Offset, Code> {
         if !(-1..=1).contains(&way.acks) {
             return Err(Code::INVALID_REQUIRED_ACKS);
         }
@@ -77,10 +83,10 @@ impl State {
             (None, true) => return Err(Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
             (_, false) => None,
         };
-        let records =
-            self.store.tagged(partition, &arrived).ok_or(Code::KAFKA_STORAGE_ERROR)?;
+        let records = self.store.tagged(partition, &arrived).ok_or(Code::KAFKA_STORAGE_ERROR)?;
         let count = records.len() as u32;
-        let batches = |state: &State| state.broker.extent(partition).map_or(0, |extent| extent.batches);
+        let batches =
+            |state: &State| state.broker.extent(partition).map_or(0, |extent| extent.batches);
         let before = batches(self);
         let appended = self.broker.handle(&Request::Produce {
             partition,
@@ -100,7 +106,10 @@ impl State {
             let base = match appended {
                 Ok(Response::Appended(Some(base))) => base,
                 // Without acknowledgement the model does not say where: at the end.
-                _ => self.broker.extent(partition).map_or(0, |extent| extent.end - Offset::from(count)),
+                _ => self
+                    .broker
+                    .extent(partition)
+                    .map_or(0, |extent| extent.end - Offset::from(count)),
             };
             self.store.keep(partition, base, bytes, count);
         }

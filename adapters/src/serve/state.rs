@@ -99,7 +99,8 @@ impl State {
                 self.joined.remove(&group);
             }
         }
-        let overdue = |timing: &Timing| timing.open_since.is_some_and(|since| since + timing.timeout <= now);
+        let overdue =
+            |timing: &Timing| timing.open_since.is_some_and(|since| since + timing.timeout <= now);
         let overdue: Vec<TxnId> =
             self.timing.iter().filter(|(_, timing)| overdue(timing)).map(|(txn, _)| *txn).collect();
         for txn in overdue {
@@ -127,7 +128,8 @@ impl State {
     }
 
     fn forget_txns(&mut self, now: i64) {
-        let idle = |timing: &Timing| timing.open_since.is_none() && timing.used + TXN_KEPT_MS <= now;
+        let idle =
+            |timing: &Timing| timing.open_since.is_none() && timing.used + TXN_KEPT_MS <= now;
         let idle: Vec<TxnId> =
             self.timing.iter().filter(|(_, timing)| idle(timing)).map(|(txn, _)| *txn).collect();
         for txn in idle {

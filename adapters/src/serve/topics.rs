@@ -45,9 +45,7 @@ pub(super) fn metadata(state: &mut State, call: &mut Call<'_>) -> Handled {
     let asked = asked.filter(|topics| version >= 1 || !topics.is_empty());
     let topics: Vec<MetadataResponseTopic> = match asked {
         None => state.topics.all().map(|(name, partitions)| told(name, Ok(partitions))).collect(),
-        Some(names) => {
-            names.into_iter().map(|name| find(state, &name, creates)).collect()
-        }
+        Some(names) => names.into_iter().map(|name| find(state, &name, creates)).collect(),
     };
     let brokers = vec![cluster::broker(call)];
     let answer = MetadataResponse::default().with_brokers(brokers).with_topics(topics);
@@ -128,7 +126,9 @@ pub(super) fn create(state: &mut State, call: &mut Call<'_>) -> Handled {
             .with_name(TopicName(text(wanted.name)))
             .with_error_code(code(&made));
         match version {
-            5.. if made.is_ok() => result.with_num_partitions(partitions).with_replication_factor(1),
+            5.. if made.is_ok() => {
+                result.with_num_partitions(partitions).with_replication_factor(1)
+            }
             _ => result,
         }
     });

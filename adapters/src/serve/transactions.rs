@@ -58,9 +58,7 @@ pub(super) fn init_producer(state: &mut State, call: &mut Call<'_>) -> Handled {
     ));
     let session = told.unwrap_or(NOBODY);
     call.answer(
-        &answer
-            .with_producer_id(ProducerId(session.producer))
-            .with_producer_epoch(session.epoch),
+        &answer.with_producer_id(ProducerId(session.producer)).with_producer_epoch(session.epoch),
     )
 }
 
@@ -244,7 +242,9 @@ impl State {
         });
         told.with_transaction_state(text(found.state.name()))
             .with_transaction_timeout_ms(timing.map_or(-1, |timing| timing.timeout as i32))
-            .with_transaction_start_time_ms(timing.and_then(|timing| timing.open_since).unwrap_or(-1))
+            .with_transaction_start_time_ms(
+                timing.and_then(|timing| timing.open_since).unwrap_or(-1),
+            )
             .with_producer_id(ProducerId(found.session.producer))
             .with_producer_epoch(found.session.epoch)
             .with_topics(topics.collect())

@@ -69,8 +69,7 @@ fn read_partition(room: &Room, partition: Partition, isolation: Isolation) -> Ka
     let consumer = reader(room, &format!("{}-readback", room.name), isolation)?;
     let mut start = TopicPartitionList::new();
     start.add_partition_offset(&room.name, partition.index(), At::Offset(0))?;
-    let (_, high_watermark) =
-        consumer.fetch_watermarks(&room.name, partition.index(), PATIENCE)?;
+    let (_, high_watermark) = consumer.fetch_watermarks(&room.name, partition.index(), PATIENCE)?;
     consumer.assign(&start)?;
     let taken = take(&consumer, room, &[(partition, 0)], usize::MAX)?;
     let records = taken.iter().flat_map(Taken::seen).collect();

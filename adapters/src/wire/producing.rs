@@ -111,9 +111,8 @@ impl Way {
             timestamp: now_ms(),
             records: records.collect(),
         });
-        let data = PartitionProduceData::default()
-            .with_index(partition.index())
-            .with_records(Some(bytes));
+        let data =
+            PartitionProduceData::default().with_index(partition.index()).with_records(Some(bytes));
         let topic = TopicProduceData::default()
             .with_name(self.room.topic())
             .with_partition_data(vec![data]);

@@ -171,10 +171,9 @@ fn transactions_commit_and_abort_with_their_positions() {
     writer.begin_transaction().expect("a transaction");
     send(&writer, "out", 0, "open");
 
-    for (isolation, expected) in [
-        ("read_committed", &["x", "z"][..]),
-        ("read_uncommitted", &["x", "y", "z", "open"]),
-    ] {
+    for (isolation, expected) in
+        [("read_committed", &["x", "z"][..]), ("read_uncommitted", &["x", "y", "z", "open"])]
+    {
         let reader = member(&served, isolation, &[("isolation.level", isolation)]);
         reader.subscribe(&["out"]).expect("a subscription");
         assert_eq!(read(&reader, expected.len()), expected, "{isolation}");

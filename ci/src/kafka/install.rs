@@ -80,7 +80,7 @@ pub(super) fn class_path(home: &Path) -> anyhow::Result<String> {
         .join(":"))
 }
 
-fn home(version: &Version) -> anyhow::Result<PathBuf> {
+pub(super) fn home(version: &Version) -> anyhow::Result<PathBuf> {
     cache::place(&format!("kafka-{version}"))
 }
 

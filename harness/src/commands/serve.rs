@@ -17,14 +17,15 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
         let server = Server::listen(rules, &args.listen).await.map_err(usage)?;
         let mut hang_up = signal(SignalKind::hangup())
             .map_err(|error| inconclusive(format!("failed to listen for SIGHUP: {error}")))?;
+        // Before it is told where to come: whoever knows that may send a signal.
+        let stop = Stop::default();
+        signals::listen_for(&stop, "stopping");
         let what = match args.defect {
             None => "a broker that is right".to_owned(),
             Some(defect) => format!("a broker in which {}", defect.summary),
         };
         print(&format!("listening on {} as {what}\n", server.address()));
         tell("give that address to your clients as bootstrap.servers; Ctrl-C ends it");
-        let stop = Stop::default();
-        signals::listen_for(&stop, "stopping");
         loop {
             tokio::select! {
                 () = stop.wait() => return Ok(Exit::Holds),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use onceness_reference::defects;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
@@ -75,21 +76,24 @@ fn a_broker_that_is_right_is_certified() {
 #[test]
 fn brokers_that_are_wrong_are_caught_as_in_memory() {
     let desk = Desk::new();
-    for (defect, property) in [
-        ("no-dedup", "no-duplicate"),
-        ("aborted-list-empty", "isolation"),
-        ("damaged-long-batch", "no-phantom"),
-        ("torn-commit", "atomicity"),
-        ("stale-epoch-accepted", "fencing"),
-        ("replaced-member-accepted", "fencing"),
-        ("position-one-ahead", "position"),
-        ("late-end-txn", "isolation"),
+    for name in [
+        "no-dedup",
+        "aborted-list-empty",
+        "damaged-long-batch",
+        "torn-commit",
+        "stale-epoch-accepted",
+        "replaced-member-accepted",
+        "position-one-ahead",
+        "late-end-txn",
     ] {
-        let broker = Broker::start(&desk, &format!("--defect {defect}"));
-        let command = "--cases 1000 --seed 1 --accept KAFKA-17754 --shrink-tries 0";
+        let broker = Broker::start(&desk, &format!("--defect {name}"));
+        let command = "--cases 1000 --seed 1 --accept KAFKA-17754 --fail-fast --shrink-tries 0";
         let done = desk.run(&format!("certify kafka://{} {command}", broker.address));
-        assert_eq!(done.code, Some(1), "{defect}: {done:?}");
-        assert!(done.stdout.contains(&format!("{property} violated")), "{defect}: {done:?}");
+        assert_eq!(done.code, Some(1), "{name}: {done:?}");
+        // Which case is first is a matter of chance, and with it which of the broken properties.
+        let breaks = defects::find(name).expect("a defect").breaks;
+        let violated = |property: &&str| done.stdout.contains(&format!("{property} violated"));
+        assert!(breaks.iter().any(violated), "{name}: {done:?}");
     }
 }
 
@@ -133,10 +137,7 @@ fn what_cannot_be_served_is_said_before_it_starts() {
     check("serve --listen nowhere", "error: listening to nowhere: ");
     let desk = Desk::new();
     let broker = Broker::start(&desk, "");
-    check(
-        &format!("serve --listen {}", broker.address),
-        "Address already in use",
-    );
+    check(&format!("serve --listen {}", broker.address), "Address already in use");
 }
 
 #[test]

@@ -125,10 +125,9 @@ impl Coordinator {
         }
         match txn.state {
             State::Prepare(_) => Err(Refused::because(Code::CONCURRENT_TRANSACTIONS)),
-            State::Ongoing if !rules.adopts_transactions => Err(Refused {
-                code: Code::CONCURRENT_TRANSACTIONS,
-                markers: txn.fence(rules, id),
-            }),
+            State::Ongoing if !rules.adopts_transactions => {
+                Err(Refused { code: Code::CONCURRENT_TRANSACTIONS, markers: txn.fence(rules, id) })
+            }
             State::Ongoing => {
                 txn.session.epoch += 1;
                 Ok(txn.session)

@@ -35,9 +35,13 @@ enum Phase {
     #[default]
     Empty,
     /// Until all members have joined, or until then.
-    Preparing { until: i64 },
+    Preparing {
+        until: i64,
+    },
     /// Until the leader has told who gets what, or until then.
-    Completing { until: i64 },
+    Completing {
+        until: i64,
+    },
     Stable,
 }
 
@@ -146,9 +150,7 @@ impl Membership {
     }
 
     /// Its members: id, instance, client, metadata and assignment.
-    pub fn members(
-        &self,
-    ) -> impl Iterator<Item = (&str, Option<&str>, &str, Vec<u8>, &[u8])> {
+    pub fn members(&self) -> impl Iterator<Item = (&str, Option<&str>, &str, Vec<u8>, &[u8])> {
         self.members.iter().map(|(id, known)| {
             let metadata = known.metadata(&self.protocol);
             (&**id, known.instance.as_deref(), &*known.client, metadata, &*known.assignment)
@@ -329,8 +331,7 @@ impl Membership {
         // Nothing of this is refused, and it waits for nobody.
         let _ = self.join(0, &joining);
         let id = self.statics.get(ONLY).cloned().unwrap_or_default();
-        let member =
-            Member { generation: self.generation, id, instance: Some(ONLY.to_owned()) };
+        let member = Member { generation: self.generation, id, instance: Some(ONLY.to_owned()) };
         let _ = self.sync(0, &member, None, &[]);
         member
     }

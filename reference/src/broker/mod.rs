@@ -46,7 +46,9 @@ impl Broker {
     pub fn new(rules: Rules, partitions: u8) -> Self {
         Broker {
             rules,
-            logs: (0..partitions).map(|number| (Partition(number.into()), Log::default())).collect(),
+            logs: (0..partitions)
+                .map(|number| (Partition(number.into()), Log::default()))
+                .collect(),
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
             markers: Vec::new(),

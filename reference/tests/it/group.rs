@@ -141,7 +141,11 @@ fn partitions_and_groups_are_apart() {
     let (mut talk, session) = open();
     talk.save_in(Tv1, session, None, 5).unwrap();
     let mut positions = |group, partitions: Vec<_>| {
-        talk.ask(Request::Positions { group: onceness_reference::ids::GroupId(group), partitions, stable: true })
+        talk.ask(Request::Positions {
+            group: onceness_reference::ids::GroupId(group),
+            partitions,
+            stable: true,
+        })
     };
     assert_eq!(positions(0, vec![P1]), Ok(Response::Positions(vec![(P1, None)])));
     assert_eq!(positions(0, vec![P1, P0]), Err(UNSTABLE));

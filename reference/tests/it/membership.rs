@@ -67,7 +67,10 @@ fn the_first_member_leads_at_once_and_a_second_waits_for_it() {
     let metadata = |one: &Joined| (one.member.clone(), None, b"topics".to_vec());
     assert_eq!(first.members, [metadata(&first), metadata(&second)]);
     assert_eq!(second.members, []);
-    assert_eq!((second.leader, &*second.protocol, &*second.kind), (first.member, "range", "consumer"));
+    assert_eq!(
+        (second.leader, &*second.protocol, &*second.kind),
+        (first.member, "range", "consumer")
+    );
 }
 
 #[test]

@@ -105,11 +105,13 @@ fn a_bounded_fetch_tells_the_aborted_transactions_of_what_it_returns() {
         talk.finish();
     }
     let fetch = |from, most| talk.broker.fetch(P0, from, ReadCommitted, most).unwrap();
-    let bases = |from, most| Vec::from_iter(fetch(from, most).batches.iter().map(|batch| batch.base));
+    let bases =
+        |from, most| Vec::from_iter(fetch(from, most).batches.iter().map(|batch| batch.base));
     assert_eq!(bases(0, 1), [0]);
     assert_eq!(bases(1, 2), [1, 2]);
     assert_eq!(bases(0, 9), [0, 1, 2, 3]);
-    let aborted = |from, most| Vec::from_iter(fetch(from, most).aborted.iter().map(|(_, first)| *first));
+    let aborted =
+        |from, most| Vec::from_iter(fetch(from, most).aborted.iter().map(|(_, first)| *first));
     assert_eq!(aborted(0, 1), [0]);
     assert_eq!(aborted(0, 9), [0, 2]);
     assert_eq!(aborted(2, 1), [2]);

@@ -173,7 +173,8 @@ async fn transactions(kafka: &Kafka, protocol: Protocol) {
     );
 
     // The positions of a group in the same transaction.
-    let positions = Request::Positions { group: G0, partitions: vec![P0, Partition(1)], stable: true };
+    let positions =
+        Request::Positions { group: G0, partitions: vec![P0, Partition(1)], stable: true };
     let nowhere = vec![(P0, None), (Partition(1), None)];
     assert_eq!(ask(&way, ME, positions.clone()).await, Ok(Response::Positions(nowhere)));
     if protocol == Protocol::Tv1 {

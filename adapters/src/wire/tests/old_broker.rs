@@ -325,11 +325,8 @@ async fn everything(era: Era, protocol: Protocol) {
     let next = if protocol == Protocol::Tv2 { Session { producer: 7, epoch: 2 } } else { session };
     let record = Record { tag: Tag(1), key: Key(1), from: None };
     let batch = Batch { session: Some(session), first_sequence: 0, records: vec![record] };
-    let member = Member {
-        generation: 3,
-        id: "m".to_owned(),
-        instance: Some("onceness".to_owned()),
-    };
+    let member =
+        Member { generation: 3, id: "m".to_owned(), instance: Some("onceness".to_owned()) };
     let positions = vec![(partition, 9)];
     let save_in_txn = |member| Request::SaveInTxn {
         txn,

@@ -330,17 +330,23 @@ The reference broker for clients of your own: topics are made when they are aske
 and groups work, all state is in memory and has a bound (1 GiB of records). It speaks Kafka in the
 clear, and tells clients to come back to the address that they came to. Ctrl-C ends it, with exit
 code 0. SIGHUP kills the broker inside and starts it again: connections are cut, and some defects
-show only then.
+show only then. With --journal the process itself can be killed and started again.
 
 Examples:
   onceness serve
   onceness serve --defect torn-commit --listen 127.0.0.1:0
   onceness certify kafka://127.0.0.1:9092
+
+  [launch.serve]             # in onceness.toml, for `onceness certify launch:serve`
+  command = ['onceness', 'serve', '--listen', '127.0.0.1:{port}', '--journal', '{data}/journal']
 ")]
 pub(crate) struct ServeArgs {
     /// What is wrong with it (see `onceness defects`) [default: nothing]
     #[arg(long, value_name = "NAME", value_parser = defect, env = "ONCENESS_DEFECT", hide_env_values = true)]
     pub(crate) defect: Option<&'static Defect>,
+    /// Keep what clients were told in this file, made if needed: a kill of the process loses nothing. It grows
+    #[arg(long, value_name = "FILE", env = "ONCENESS_JOURNAL", hide_env_values = true)]
+    pub(crate) journal: Option<PathBuf>,
     /// Where clients connect; port 0 is any that is free
     #[arg(
         long,

@@ -53,6 +53,23 @@ pub(super) const APIS: &[Api] = &[
     api(ApiKey::ListTransactions, 0, 1, transactions::list),
 ];
 
+/// Whether a request may change what the broker knows, so that it has to be remembered.
+pub(super) fn changes(key: ApiKey) -> bool {
+    !matches!(
+        key,
+        ApiKey::Fetch
+            | ApiKey::ListOffsets
+            | ApiKey::FindCoordinator
+            | ApiKey::Heartbeat
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::ApiVersions
+            | ApiKey::DescribeCluster
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions
+    )
+}
+
 /// Handles a request. One that is not known ends the connection; only ApiVersions is answered in any version (KIP-511).
 pub(super) fn handle(state: &mut State, call: &mut Call<'_>) -> Handled {
     let Some(api) = APIS.iter().find(|api| api.key == call.api) else { return Ok(Reply::Close) };

@@ -18,8 +18,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::Shared;
-use super::apis;
-use super::call::{Call, LENGTH, Place, Reply};
+use super::call::{LENGTH, Place, Reply};
 
 /// No request is longer. A batch has 1 MiB at most, and a client sends a few in one request.
 const FRAME_MAX: usize = 16 << 20;
@@ -120,13 +119,12 @@ impl Connection {
         loop {
             changes.mark_unchanged();
             let place = Place { address, now: shared.now(), came };
-            let (reply, tells, works) = {
-                let call = Call::read(frame.clone(), place, &mut memo);
-                let mut call = call.ok().flatten().ok_or(End)?;
-                let mut state = shared.state();
-                let reply = apis::handle(&mut state, &mut call).map_err(|_| End)?;
-                (reply, first && is_told(call.api), state.works())
+            let (done, works) = {
+                let mut kept = shared.kept();
+                let done = kept.carry_out(&frame, place, &mut memo);
+                (done.ok().flatten().ok_or(End)?, kept.works())
             };
+            let tells = first && is_told(done.api);
             first = false;
             if works {
                 shared.work.notify_one();
@@ -136,7 +134,7 @@ impl Connection {
                 // What oneself has told is no news.
                 changes.mark_unchanged();
             }
-            match reply {
+            match done.reply {
                 Reply::Answer(answer) => return Ok(Some(answer)),
                 Reply::Nothing => return Ok(None),
                 Reply::Close => return Err(End),

@@ -3,11 +3,12 @@
 //!
 //! The server translates, it does not decide: what a broker answers is the model's word
 //! ([`onceness_reference::broker`]). What is added here is what the model has no words for: names, bytes, time, and sockets.
-//! All state is in memory, behind one lock.
+//! All state is in memory, behind one lock; a journal can keep it over kills of the process.
 //!
 //! In reading order: `call` (a request and its answer), `apis` (which there are), `state` (the model with names, bytes and a
 //! clock), `names`, `batches` and `store` (the bytes of records), then one file for each kind of request (`cluster`, `topics`,
-//! `producing`, `fetching`, `offsets`, `transactions`, `positions`, `groups`), and `connection` (sockets, and their bounds).
+//! `producing`, `fetching`, `offsets`, `transactions`, `positions`, `groups`), `journal` and `kept` (what outlives the process),
+//! and `connection` (sockets, and their bounds).
 
 mod apis;
 mod batches;
@@ -16,6 +17,8 @@ mod cluster;
 mod connection;
 mod fetching;
 mod groups;
+mod journal;
+mod kept;
 mod names;
 mod offsets;
 mod positions;
@@ -27,6 +30,7 @@ mod transactions;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,7 +41,7 @@ use tokio::task::AbortHandle;
 
 use crate::TargetError;
 use connection::Connection;
-use state::State;
+use kept::Kept;
 
 /// Markers are written this long after the transaction ended, as brokers do it.
 const MARKERS_LAG: Duration = Duration::from_millis(1);
@@ -55,7 +59,7 @@ pub struct Server {
 
 /// What all connections share.
 struct Shared {
-    state: Mutex<State>,
+    kept: Mutex<Kept>,
     /// Rings when something has changed that a waiting request may wait for.
     changes: watch::Sender<()>,
     /// Rings when the broker restarts: all connections end.
@@ -84,6 +88,33 @@ impl Server {
     /// # Errors
     /// When it cannot listen there.
     pub async fn listen(rules: Rules, listen: &str) -> Result<Server, TargetError> {
+        Server::start(listen, |_| Ok(Kept::new(rules))).await
+    }
+
+    /// The same, but what clients were told outlives the process: it is written to a journal, which is made if need be. A
+    /// broker that begins with one starts again from what was durable when it was killed.
+    ///
+    /// # Errors
+    /// When it cannot listen there, or the journal cannot be read, written, or was written by other rules.
+    pub async fn listen_with_journal(
+        rules: Rules,
+        listen: &str,
+        journal: &Path,
+    ) -> Result<Server, TargetError> {
+        let open = |now| {
+            Kept::open(rules, journal, now).map_err(|cause| TargetError {
+                address: journal.display().to_string(),
+                request: "opening the journal".to_owned(),
+                reason: cause.to_string(),
+            })
+        };
+        Server::start(listen, open).await
+    }
+
+    async fn start(
+        listen: &str,
+        open: impl FnOnce(i64) -> Result<Kept, TargetError>,
+    ) -> Result<Server, TargetError> {
         let error = |cause: std::io::Error| TargetError {
             address: listen.to_owned(),
             request: "listening".to_owned(),
@@ -91,16 +122,18 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
+        // Listening comes first: clients may connect, and wait until everything is there again.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started_ms = since_1970.as_millis() as i64;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(rules)),
+            kept: Mutex::new(open(started_ms)?),
             changes: watch::channel(()).0,
             restarts: watch::channel(()).0,
             work: Notify::new(),
             room: Semaphore::new(connection::ROOM),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             started: Instant::now(),
-            started_ms: since_1970.as_millis() as i64,
+            started_ms,
         });
         let tasks = vec![
             tokio::spawn(accept(shared.clone(), listener)).abort_handle(),
@@ -118,8 +151,19 @@ impl Server {
     /// The broker is killed, and starts again from what is durable: all connections are cut, and what was under way is lost.
     pub fn restart(&self) {
         self.shared.restarts.send_replace(());
-        self.shared.state().restart();
+        self.shared.kept().restart(self.shared.now());
         self.shared.changed();
+    }
+
+    /// Waits until the broker has to stop, for its journal cannot be written, and says why. Mostly that is never.
+    pub async fn failed(&self) -> String {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            if let Some(failure) = self.shared.kept().failure() {
+                return failure.to_owned();
+            }
+        }
     }
 
     /// How many connections are open.
@@ -136,8 +180,8 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Milliseconds since 1970, by a clock that never goes back.
@@ -179,7 +223,7 @@ async fn write_markers(shared: Arc<Shared>) {
     loop {
         shared.work.notified().await;
         tokio::time::sleep(MARKERS_LAG).await;
-        shared.state().write_markers();
+        shared.kept().write_markers();
         shared.changed();
     }
 }
@@ -190,8 +234,8 @@ async fn tick(shared: Arc<Shared>) {
         ticks.tick().await;
         let now = shared.now();
         let (changed, works) = {
-            let mut state = shared.state();
-            (state.pass(now), state.works())
+            let mut kept = shared.kept();
+            (kept.pass(now), kept.works())
         };
         if works {
             shared.work.notify_one();

@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) joined: BTreeSet<GroupId>,
     /// What was written beside saved positions.
     pub(super) notes: Notes,
+    /// Draws the order of markers.
     dice: fastrand::Rng,
     /// How many transactional ids there were when last some were forgotten.
     swept: usize,
@@ -44,7 +45,7 @@ pub(super) struct Timing {
 }
 
 impl State {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules, seed: u64) -> Self {
         State {
             broker: Broker::new(rules, 0),
             topics: Topics::default(),
@@ -54,7 +55,7 @@ impl State {
             timing: BTreeMap::new(),
             joined: BTreeSet::new(),
             notes: Notes::default(),
-            dice: fastrand::Rng::new(),
+            dice: fastrand::Rng::with_seed(seed),
             swept: 0,
         }
     }
@@ -123,8 +124,12 @@ impl State {
         }
     }
 
-    pub(super) fn restart(&mut self) {
+    /// The broker is killed, and starts again. Members have a session's time to come back.
+    pub(super) fn restart(&mut self, now: i64) {
         self.broker.restart();
+        for group in &self.joined {
+            self.broker.membership(*group).hear_all(now);
+        }
     }
 
     fn forget_txns(&mut self, now: i64) {

@@ -14,7 +14,11 @@ use crate::terminal::{print, tell};
 pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
     runtime()?.block_on(async {
         let rules = args.defect.map_or_else(Rules::default, |defect| (defect.rules)());
-        let server = Server::listen(rules, &args.listen).await.map_err(usage)?;
+        let server = match &args.journal {
+            None => Server::listen(rules, &args.listen).await,
+            Some(path) => Server::listen_with_journal(rules, &args.listen, path).await,
+        };
+        let server = server.map_err(usage)?;
         let mut hang_up = signal(SignalKind::hangup())
             .map_err(|error| inconclusive(format!("failed to listen for SIGHUP: {error}")))?;
         // Before it is told where to come: whoever knows that may send a signal.
@@ -29,6 +33,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
         loop {
             tokio::select! {
                 () = stop.wait() => return Ok(Exit::Holds),
+                why = server.failed() => return Err(inconclusive(why)),
                 _ = hang_up.recv() => {
                     server.restart();
                     print("restarted\n");

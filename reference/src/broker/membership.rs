@@ -302,6 +302,20 @@ impl Membership {
         true
     }
 
+    /// All members have been heard of just now: their coordinator starts again, and does not know how long they were silent.
+    pub fn hear_all(&mut self, now: i64) {
+        for known in self.members.values_mut() {
+            known.heard = now;
+        }
+        match &mut self.phase {
+            Phase::Preparing { until } | Phase::Completing { until } => {
+                let longest = self.members.values().map(|known| known.rebalance_ms).max();
+                *until = now + longest.unwrap_or(0).max(1);
+            }
+            Phase::Empty | Phase::Stable => {}
+        }
+    }
+
     /// Whether that is a member as it should be (`ClassicGroup.validateMember`).
     pub(super) fn check(&self, member: &Member) -> Result<(), Code> {
         if let Some(instance) = &member.instance {

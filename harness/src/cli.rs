@@ -329,7 +329,7 @@ pub(crate) struct ProxyArgs {
 The reference broker for clients of your own: topics are made when they are asked for, transactions
 and groups work, all state is in memory and has a bound (1 GiB of records). It speaks Kafka in the
 clear, and tells clients to come back to the address that they came to. Ctrl-C ends it, with exit
-code 0. SIGHUP kills the broker inside and starts it again: connections are cut, and some defects
+code 0. SIGUSR1 kills the broker inside and starts it again: connections are cut, and some defects
 show only then. With --journal the process itself can be killed and started again.
 
 Examples:

@@ -26,8 +26,9 @@ const FRAME_MAX: usize = 16 << 20;
 const SMALL: usize = 32 << 10;
 /// So many bytes of frames that are not small may be held at once; others wait.
 pub(super) const ROOM: usize = 128 << 20;
-/// So much is read at once.
+/// So much is read at once, at most and at least.
 const READ_AHEAD: usize = 64 << 10;
+const READ_AT_LEAST: usize = 1 << 10;
 /// How long a frame may take to come as a whole, and a client to take more of an answer.
 const BYTES_WITHIN: Duration = Duration::from_secs(30);
 /// A connection that is idle for so long is closed (`connections.max.idle.ms`).
@@ -74,9 +75,9 @@ impl Connection {
         shared: &'a Shared,
     ) -> Result<(Bytes, Option<SemaphorePermit<'a>>), End> {
         if self.inbox.is_empty() {
-            // Whoever is idle holds no buffer.
-            self.inbox = BytesMut::new();
-            timeout(IDLE_MAX, self.stream.readable()).await.map_err(|_| End)??;
+            // Whoever is idle holds a small buffer only.
+            self.inbox = BytesMut::with_capacity(READ_AT_LEAST);
+            timeout(IDLE_MAX, self.fill(1)).await.map_err(|_| End)??;
         }
         let whole = async {
             self.fill(LENGTH).await?;
@@ -101,7 +102,7 @@ impl Connection {
     async fn fill(&mut self, wanted: usize) -> Result<(), End> {
         while self.inbox.len() < wanted {
             let missing = wanted - self.inbox.len();
-            self.inbox.reserve(missing.clamp(1 << 10, READ_AHEAD));
+            self.inbox.reserve(missing.clamp(READ_AT_LEAST, READ_AHEAD));
             if self.stream.read_buf(&mut self.inbox).await? == 0 {
                 return Err(End);
             }
@@ -155,7 +156,7 @@ impl Connection {
     /// in as far as there is room for it.
     async fn gone(&mut self) -> End {
         while self.inbox.len() < READ_AHEAD {
-            self.inbox.reserve(1 << 10);
+            self.inbox.reserve(READ_AT_LEAST);
             match self.stream.read_buf(&mut self.inbox).await {
                 Ok(0) => return End,
                 Ok(_) => {}

@@ -29,6 +29,8 @@ use crate::wire::fields::{Fields, Malformed};
 
 /// From this version on TxnOffsetCommit is of the protocol of KIP-890 part 2.
 const TV2_SINCE: i16 = 5;
+/// From this version on a client knows of transactions that can only be aborted (KIP-890).
+const ABORTABLE_SINCE: i16 = 4;
 /// What may be written beside a position, in bytes (`offset.metadata.max.bytes`).
 const NOTE_MAX: usize = 4096;
 /// So many notes of a partition are kept: positions move on.
@@ -137,6 +139,12 @@ pub(super) fn commit_in_txn(state: &mut State, call: &mut Call<'_>) -> Handled {
     }
     let topics = saved.into_iter().map(|(topic, positions)| {
         let told = |(index, code)| {
+            let code = match Code(code) {
+                Code::INVALID_TXN_STATE if version >= ABORTABLE_SINCE => {
+                    Code::TRANSACTION_ABORTABLE.0
+                }
+                Code(code) => code,
+            };
             TxnOffsetCommitResponsePartition::default()
                 .with_partition_index(index)
                 .with_error_code(code)

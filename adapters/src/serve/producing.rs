@@ -14,6 +14,8 @@ use super::state::State;
 
 /// From this version on a client speaks the protocol of KIP-890 part 2.
 const TV2_SINCE: i16 = 12;
+/// From this version on a client knows of transactions that can only be aborted (KIP-890).
+const ABORTABLE_SINCE: i16 = 11;
 /// What stands for no timestamp, and for no offset.
 const NONE: i64 = -1;
 
@@ -21,8 +23,24 @@ const NONE: i64 = -1;
 struct Way {
     txn: Option<String>,
     acks: i16,
-    protocol: Protocol,
+    version: i16,
     now: i64,
+}
+
+impl Way {
+    fn protocol(&self) -> Protocol {
+        if self.version >= TV2_SINCE { Protocol::Tv2 } else { Protocol::Tv1 }
+    }
+
+    /// The error in words that the client knows: a partition outside its transaction is one thing more to it.
+    fn known(&self, code: Code, transactional: bool) -> Code {
+        match code {
+            Code::INVALID_TXN_STATE if transactional && self.version >= ABORTABLE_SINCE => {
+                Code::TRANSACTION_ABORTABLE
+            }
+            code => code,
+        }
+    }
 }
 
 pub(super) fn produce(state: &mut State, call: &mut Call<'_>) -> Handled {
@@ -38,8 +56,7 @@ pub(super) fn produce(state: &mut State, call: &mut Call<'_>) -> Handled {
         })?;
         Ok((name, batches))
     })?;
-    let protocol = if call.version >= TV2_SINCE { Protocol::Tv2 } else { Protocol::Tv1 };
-    let way = Way { txn, acks, protocol, now: call.now };
+    let way = Way { txn, acks, version: call.version, now: call.now };
     let mut refused = false;
     let responses = topics.into_iter().map(|(topic, batches)| {
         let told = batches.into_iter().map(|(index, bytes)| {
@@ -96,7 +113,7 @@ impl State {
                 records,
             },
             acks: way.acks != 0,
-            txn: txn.map(|txn| (txn, way.protocol)),
+            txn: txn.map(|txn| (txn, way.protocol())),
         });
         if let Some(txn) = txn {
             self.clock(txn, way.now);
@@ -116,7 +133,7 @@ impl State {
         match appended {
             Ok(Response::Appended(base)) => Ok(base.unwrap_or(NONE)),
             Ok(_) => Ok(NONE),
-            Err(code) => Err(code),
+            Err(code) => Err(way.known(code, txn.is_some())),
         }
     }
 }

@@ -19,8 +19,8 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
             Some(path) => Server::listen_with_journal(rules, &args.listen, path).await,
         };
         let server = server.map_err(usage)?;
-        let mut hang_up = signal(SignalKind::hangup())
-            .map_err(|error| inconclusive(format!("failed to listen for SIGHUP: {error}")))?;
+        let mut kill = signal(SignalKind::user_defined1())
+            .map_err(|error| inconclusive(format!("failed to listen for SIGUSR1: {error}")))?;
         // Before it is told where to come: whoever knows that may send a signal.
         let stop = Stop::default();
         signals::listen_for(&stop, "stopping");
@@ -34,7 +34,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
             tokio::select! {
                 () = stop.wait() => return Ok(Exit::Holds),
                 why = server.failed() => return Err(inconclusive(why)),
-                _ = hang_up.recv() => {
+                _ = kill.recv() => {
                     server.restart();
                     print("restarted\n");
                 }

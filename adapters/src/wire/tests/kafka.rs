@@ -1,4 +1,5 @@
-//! Against a real broker, whose address is in `ONCENESS_KAFKA` (`cargo ci kafka` gives it one).
+//! Against a real broker, whose address is in `ONCENESS_KAFKA` (`cargo ci kafka` gives it one), and all the same against the
+//! reference broker, served here.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +14,13 @@ use onceness_reference::plan::{Isolation, Protocol};
 use onceness_reference::protocol::{
     Answer, Batch, Body, Ending, FetchReply, Member, Request, Response, Session,
 };
+use onceness_reference::rules::Rules;
 
 use super::super::Kafka;
 use super::super::cluster::Kind;
 use super::super::way::Way;
 use crate::Adapter;
+use crate::serve::Server;
 use crate::transport::{Lane, Transport};
 
 const P0: Partition = Partition(0);
@@ -31,6 +34,33 @@ async fn connect() -> Kafka {
     let address =
         address.expect("set ONCENESS_KAFKA to HOST:PORT of a broker (cargo ci kafka -- … does)");
     Kafka::connect(&[address]).await.expect("a broker answers there")
+}
+
+macro_rules! holds_on_both {
+    ($($body:ident: $on_kafka:ident, $on_ours:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
+            async fn $on_kafka() {
+                $body(connect().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $on_ours() {
+                let server = Server::listen(Rules::default(), "127.0.0.1:0").await;
+                let server = server.expect("a free port");
+                let kafka = Kafka::connect(&[server.address().to_string()]).await;
+                $body(kafka.expect("it answers")).await;
+            }
+        )*
+    };
+}
+
+holds_on_both! {
+    takes_batches_once: kafka_takes_batches_once, ours_takes_batches_once;
+    does_transactions: kafka_does_transactions_by_either_protocol, ours_does_transactions_by_either_protocol;
+    fences_the_predecessor_in_a_group: kafka_fences_the_predecessor_in_a_group, ours_fences_the_predecessor_in_a_group;
+    lends_rooms: kafka_lends_rooms_in_bulk_and_connections_again, ours_lends_rooms_in_bulk_and_connections_again;
 }
 
 async fn room(kafka: &Kafka) -> Way {
@@ -100,10 +130,7 @@ fn shape(reply: &FetchReply) -> String {
     reply.batches.iter().map(batch).collect::<Vec<_>>().join(" | ")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
-async fn kafka_takes_batches_once() {
-    let kafka = connect().await;
+async fn takes_batches_once(kafka: Kafka) {
     let way = room(&kafka).await;
     let session = init(&way, ME, None).await;
     let first = produce(&way, ME, batch(Some(session), 0, &[1, 2, 3]), None).await;
@@ -217,10 +244,7 @@ async fn transactions(kafka: &Kafka, protocol: Protocol) {
     drop(way);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
-async fn kafka_does_transactions_by_either_protocol() {
-    let kafka = connect().await;
+async fn does_transactions(kafka: Kafka) {
     transactions(&kafka, Protocol::Tv1).await;
     if kafka.features().tv2 {
         transactions(&kafka, Protocol::Tv2).await;
@@ -228,10 +252,7 @@ async fn kafka_does_transactions_by_either_protocol() {
     clean(&kafka).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
-async fn kafka_fences_the_predecessor_in_a_group() {
-    let kafka = connect().await;
+async fn fences_the_predecessor_in_a_group(kafka: Kafka) {
     let way = room(&kafka).await;
     let join = |lane| ask(&way, lane, Request::Join { group: G0 });
     let member = |joined: Answer| -> Member {
@@ -268,10 +289,7 @@ async fn kafka_fences_the_predecessor_in_a_group() {
     clean(&kafka).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a broker that speaks Kafka: ONCENESS_KAFKA=HOST:PORT"]
-async fn kafka_lends_rooms_in_bulk_and_connections_again() {
-    let kafka = connect().await;
+async fn lends_rooms(kafka: Kafka) {
     kafka.prepare(100).await.expect("topics can be made");
     for _ in 0..100 {
         let way = room(&kafka).await;

@@ -17,6 +17,9 @@ pub mod json;
 pub mod junit;
 pub mod table;
 
+/// Why a point is not visited that a plan over TV2 does not have.
+const NOT_IN_TV2: &str = "no point of its own in TV2";
+
 /// What a sweep came to.
 #[derive(Debug)]
 pub struct SweepReport {
@@ -136,7 +139,7 @@ impl SweepReport {
         for (_, _, cell) in self.cells() {
             match cell.mark {
                 Mark::Meaningless => {}
-                Mark::Impossible => counts.impossible += 1,
+                Mark::Impossible(_) => counts.impossible += 1,
                 Mark::Holds => counts.holds += 1,
                 Mark::Accepted => counts.accepted += 1,
                 Mark::Untested(_) => counts.untested += 1,
@@ -213,15 +216,14 @@ impl PointReport {
         };
         let aftermaths: Vec<Aftermath> = visited().filter_map(|(_, cell)| cell.aftermath).collect();
         let visit = visited().map(|(_, cell)| cell.visit).max().unwrap_or(Visit::No);
-        let impossible = cells().any(|(_, cell)| cell.mark == Mark::Impossible);
-        let not_visited = (visit == Visit::No).then(|| {
-            if !points::exists(point.number, plan) {
-                "no point of its own in TV2"
-            } else if impossible {
-                "the target cannot have it"
-            } else {
-                "no run struck there"
-            }
+        let impossible = cells().find_map(|(_, cell)| match cell.mark {
+            Mark::Impossible(why) => Some(why),
+            _ => None,
+        });
+        let not_visited = (visit == Visit::No).then(|| match impossible {
+            _ if !points::exists(point.number, plan) => NOT_IN_TV2,
+            Some(why) => why,
+            None => "no run struck there",
         });
         PointReport {
             number: point.number,

@@ -216,14 +216,10 @@ impl PointReport {
         };
         let aftermaths: Vec<Aftermath> = visited().filter_map(|(_, cell)| cell.aftermath).collect();
         let visit = visited().map(|(_, cell)| cell.visit).max().unwrap_or(Visit::No);
-        let impossible = cells().find_map(|(_, cell)| match cell.mark {
-            Mark::Impossible(why) => Some(why),
-            _ => None,
-        });
-        let not_visited = (visit == Visit::No).then(|| match impossible {
-            _ if !points::exists(point.number, plan) => NOT_IN_TV2,
-            Some(why) => why,
-            None => "no run struck there",
+        let failures = || cells().filter(|(mishap, _)| mishap.is_a_failure());
+        let not_visited = (visit == Visit::No).then(|| match points::exists(point.number, plan) {
+            true => why_not_visited(failures().map(|(_, cell)| &cell.mark)),
+            false => NOT_IN_TV2,
         });
         PointReport {
             number: point.number,
@@ -239,4 +235,19 @@ impl PointReport {
             as_expected: aftermaths.iter().filter(|one| one.is(point.expected)).count(),
         }
     }
+}
+
+/// Why none of the cells of a point visited it, by their marks.
+fn why_not_visited<'a>(marks: impl Iterator<Item = &'a Mark>) -> &'static str {
+    let mut impossible = None;
+    let mut tried = false;
+    for mark in marks {
+        match mark {
+            Mark::NotRun => return "the sweep ended before",
+            Mark::Impossible(why) => impossible = Some(*why),
+            Mark::Meaningless => {}
+            _ => tried = true,
+        }
+    }
+    impossible.filter(|_| !tried).unwrap_or("no run struck there")
 }

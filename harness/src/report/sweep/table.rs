@@ -242,13 +242,24 @@ fn verdict(report: &SweepReport) -> String {
         Exit::Holds => paint(GOOD, format!("holds at all of {boundaries}{}", unvisited(report))),
         Exit::Violated => {
             let broken = rows_with(report, |mark| matches!(mark, Mark::Violated(_)));
-            paint(BAD, format!("violated at {broken} of {boundaries}{}", unvisited(report)))
+            let (cut, left) = (cut_short(report), unvisited(report));
+            paint(BAD, format!("violated at {broken} of {boundaries}{cut}{left}"))
         }
         Exit::Internal => paint(BAD, "internal error: please report it with the plan"),
         Exit::NothingSelected => paint(NOTE, "nothing was swept"),
         _ => paint(NOTE, format!("inconclusive: {}", why_inconclusive(report))),
     };
     format!("\n{run}\n{sentence}\n")
+}
+
+/// What a verdict of a sweep that did not come to its end has to say.
+fn cut_short(report: &SweepReport) -> &'static str {
+    match report.ended {
+        Ended::Interrupted => "; it was interrupted",
+        Ended::TargetGone => "; the target stopped answering",
+        Ended::FailFast => "; it stopped at the first failure",
+        _ => "",
+    }
 }
 
 /// How many boundaries were struck, and how many were not: where no mishap was tried, nothing is known.
@@ -330,6 +341,7 @@ mod tests {
     use crate::options::{Claims, Confirm, Options, Shrinking};
     use crate::sweep::history::read_process_write;
     use crate::sweep::{Base, blank};
+    use crate::trial::Kind;
 
     /// A sweep of a target that can do so much, in which every cell that can be run came to the mark.
     fn swept(features: Features, mark: &Mark) -> SweepReport {
@@ -403,6 +415,24 @@ mod tests {
         let more = format!("and {} more that prove nothing", untested - LISTED_MAX);
         assert!(text.contains(&more), "{text}");
         assert_eq!(last_line(&report), format!("inconclusive: untested in {untested} runs"));
+    }
+
+    #[test]
+    fn a_sweep_that_was_cut_short_says_so_and_blames_nobody_for_it() {
+        let mut report = swept(Features { restart: false, ..Features::ALL }, &Mark::NotRun);
+        let broken = Mark::Violated(vec![Kind { property: "order", weakness: None }]);
+        report.plans[0].rows[0].cells[0].mark = broken.clone();
+        report.plans[0].rows[2].cells[1].mark = broken;
+        report.ended = Ended::Interrupted;
+        let line = last_line(&report);
+        assert!(line.starts_with(
+            "violated at 1 of 1 boundary (61 more were not struck); it was interrupted"
+        ));
+        let why = |number: usize| report.plans[0].points[number - 1].not_visited;
+        // Its client could have crashed there, had there been time; the broker could not.
+        assert_eq!(why(1), Some("the sweep ended before"));
+        assert_eq!(why(9), Some("only a broker behind launch: or container: is killed or paused"));
+        assert_eq!(why(3), Some("no point of its own in TV2"));
     }
 
     #[test]

@@ -329,6 +329,7 @@ fn clients() -> Vec<Client> {
         consumer: Some(Consumer {
             group: GroupId(6 + reader),
             member: false,
+            shared: false,
             inputs: (0..PARTITIONS as u8).map(Partition).collect(),
             isolation: if reader % 2 == 0 {
                 Isolation::ReadCommitted

@@ -428,7 +428,7 @@ impl Script<'_> {
 
 fn is_same_member(one: &Client, other: &Client) -> bool {
     match (&one.consumer, &other.consumer) {
-        (Some(one), Some(other)) => one.member && other.member && one.group == other.group,
+        (Some(one), Some(other)) => one.group == other.group && one.member && !one.shared,
         _ => false,
     }
 }

@@ -164,7 +164,10 @@ impl Cast<'_> {
 
     fn add_reader(&mut self) {
         let inputs = self.some_partitions(self.partitions);
-        let consumer = self.consumer(inputs);
+        let mut consumer = self.consumer(inputs);
+        if self.features.shared && self.dice.u8(0..100) < 30 {
+            (consumer.member, consumer.shared) = (true, true);
+        }
         self.add(None, Some(consumer.clone()));
         // A member can be replaced, so it mostly is.
         if self.dice.u8(0..100) < if consumer.member { 60 } else { 20 } {
@@ -177,6 +180,7 @@ impl Cast<'_> {
         Consumer {
             group: GroupId(self.groups - 1),
             member: self.features.members && self.dice.bool(),
+            shared: false,
             inputs,
             isolation: *pick(self.dice, &[Isolation::ReadCommitted, Isolation::ReadUncommitted]),
             saving: *pick(self.dice, &[Saving::BeforeProcessing, Saving::AfterProcessing]),

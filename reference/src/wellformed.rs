@@ -93,6 +93,13 @@ impl Plan {
             if consumer.inputs.is_empty() {
                 return fault(format!("client {id} consumes nothing"));
             }
+            if consumer.shared && !consumer.member {
+                return fault(format!("client {id} shares a group that it is no member of"));
+            }
+            // What a member left open would keep its successors from reading their positions.
+            if consumer.shared && consumer.saving == Saving::InTransaction {
+                return fault(format!("client {id} saves in transactions and shares its group"));
+            }
             if consumer.saving == Saving::InTransaction && client.txn().is_none() {
                 return fault(format!("client {id} saves in transactions, but has none"));
             }

@@ -89,6 +89,10 @@ impl TestClient {
 
     async fn open<T: Transport>(&mut self, wire: &Wire<'_, T>, step: &Step) -> Result<(), Skip> {
         self.life = None;
+        // It knows of no rebalance.
+        if self.spec.consumer.as_ref().is_some_and(|consumer| consumer.shared) {
+            return Err(Skip::Unsupported);
+        }
         let of = wire.call(step, Call::Open);
         let outcome = match self.start(wire, step, of).await {
             Ok(life) => {

@@ -34,20 +34,20 @@ pub(super) struct NewBatch {
 
 /// A batch as a broker returned it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FoundBatch {
-    pub(super) base: i64,
-    pub(super) last: i64,
-    pub(super) session: Option<Session>,
-    pub(super) first_sequence: i32,
-    pub(super) transactional: bool,
-    pub(super) body: FoundBody,
+pub(crate) struct FoundBatch {
+    pub(crate) base: i64,
+    pub(crate) last: i64,
+    pub(crate) session: Option<Session>,
+    pub(crate) first_sequence: i32,
+    pub(crate) transactional: bool,
+    pub(crate) body: FoundBody,
 }
 
 /// Offset, key and value.
-pub(super) type FoundRecord = (i64, Option<Bytes>, Option<Bytes>);
+pub(crate) type FoundRecord = (i64, Option<Bytes>, Option<Bytes>);
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FoundBody {
+pub(crate) enum FoundBody {
     Records(Vec<FoundRecord>),
     Marker(Ending),
     /// A control record that ends no transaction (KRaft's own, for instance).
@@ -98,7 +98,7 @@ pub(super) fn encode(batch: &NewBatch) -> Bytes {
 ///
 /// # Errors
 /// When the bytes are not batches of a form that this suite asks for: an older magic, or compressed.
-pub(super) fn decode(mut bytes: Bytes) -> Result<Vec<FoundBatch>, String> {
+pub(crate) fn decode(mut bytes: Bytes) -> Result<Vec<FoundBatch>, String> {
     let mut batches = Vec::new();
     while bytes.len() >= HEADER {
         let base = i64::from_be_bytes(head(&bytes, 0));

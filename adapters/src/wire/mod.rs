@@ -6,7 +6,7 @@
 
 mod answers;
 pub mod bare;
-mod batch;
+pub(crate) mod batch;
 mod cluster;
 mod connection;
 pub(crate) mod fields;
@@ -135,6 +135,8 @@ impl Adapter for Kafka {
             pause: self.host.is_some(),
             dear: true,
             members: self.cluster.has_members(),
+            // The test client is no dynamic member.
+            shared: false,
         }
     }
 

@@ -76,8 +76,16 @@ fn inconclusive(reason: impl fmt::Display) -> Refusal {
     Refusal { exit: Exit::Inconclusive, reason: reason.to_string() }
 }
 
-fn runtime() -> Result<Runtime, Refusal> {
-    Runtime::new().map_err(|error| inconclusive(format!("failed to start threads: {error}")))
+/// What a client that was cut off still has to do when all is done is not waited for longer than this.
+const LAST_THREADS: Duration = Duration::from_secs(2);
+
+/// Does all of it, on as many threads as it takes.
+fn complete<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let runtime = Runtime::new()
+        .map_err(|error| inconclusive(format!("failed to start threads: {error}")))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_THREADS);
+    done
 }
 
 /// Reaches the target, and listens for Ctrl-C from here on.

@@ -280,6 +280,7 @@ impl<'a> Work<'a> {
         let consumer = Consumer {
             group: GroupId(self.plan.groups().last().map_or(0, |group| group.0.saturating_add(1))),
             member: false,
+            shared: false,
             inputs: self.boundary.written.partitions.iter().copied().collect(),
             isolation: Isolation::ReadCommitted,
             saving: Saving::AfterProcessing,

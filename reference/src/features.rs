@@ -21,7 +21,7 @@ pub struct Features {
     pub dear: bool,
     /// Consumers can be members of their group, and so be fenced.
     pub members: bool,
-    /// Consumers can share the inputs of their group.
+    /// Consumers can share the inputs of their group, and stall until they are expelled from it.
     pub shared: bool,
 }
 

@@ -235,6 +235,8 @@ pub enum Op {
     },
     /// Go back to the saved position, and forget what was polled.
     Rewind,
+    /// Stand still, heartbeats too, until the session is over and the group has given its place away; then go on, a zombie.
+    Stall,
     /// Die: forget everything, tell nobody.
     Crash,
     /// End in good order: abort what is open, forget the session.

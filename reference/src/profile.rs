@@ -47,6 +47,8 @@ pub struct Profile {
     pub pause: u8,
     /// How many faults of the broker there are at most.
     pub faults_max: u8,
+    /// The chance that a consumer that shares its group stalls.
+    pub stall: u8,
     /// The chance that a transaction is aborted.
     pub abort: u8,
     /// How many batches a producer has in flight at most.
@@ -94,6 +96,7 @@ impl Profile {
             poll_max: *pick(&mut dice, &[1, 3, 8]),
             // Younger than the others: drawn last, so that their seeds mean what they meant.
             busy: sometimes(&mut dice, fates, 40, 20),
+            stall: sometimes(&mut dice, features.shared, 50, 30),
         }
     }
 }

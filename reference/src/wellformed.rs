@@ -213,6 +213,10 @@ impl Lives {
             Op::Commit | Op::Abort => Ok(Some(ended)),
             Op::Poll { max: 0 } => Err("polls no record".to_owned()),
             Op::Poll { .. } | Op::Rewind => consumer(client).map(|_| Some(life)),
+            Op::Stall if !consumer(client)?.shared => {
+                Err("stalls, but is no dynamic member of a group".to_owned())
+            }
+            Op::Stall => Ok(Some(life)),
             Op::Process | Op::Save => match consumer(client)?.saving {
                 Saving::InTransaction => Err("saves in transactions".to_owned()),
                 _ => Ok(Some(life)),

@@ -84,6 +84,8 @@ impl TestClient {
             Op::SaveInTransaction => self.save_in_transaction(wire, step).await,
             Op::Forward { to, tag, limit } => self.forward(wire, step, *to, *tag, *limit).await,
             Op::Rewind => self.rewind(wire, step).await,
+            // Only of members of a kind that it is not.
+            Op::Stall => Err(Skip::Unsupported),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One client of a case on librdkafka: what each operation of a plan is to it, and what goes into the history.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Skip};
@@ -13,6 +13,7 @@ use super::consuming::{Reader, blocking};
 use super::door::{Calls, Door, Errand};
 use super::errors::{Failure, failure};
 use super::producing::{Writer, delivered};
+use super::settings::SESSION;
 use super::{PATIENCE, Room};
 use crate::TargetError;
 use crate::progress::{Progress, outputs};
@@ -20,6 +21,10 @@ use crate::record::Recorder;
 
 /// How long a client that is about to crash waits for an answer that will not come.
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
+/// How long after the end of a session its group has noticed.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often a member is looked after.
+const LOOK_AFTER_EVERY: Duration = Duration::from_millis(20);
 /// How long it takes at most until librdkafka sends what it sends by itself.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -131,6 +136,7 @@ impl StockClient {
             Op::Save => self.save(turn).await,
             Op::SaveInTransaction => self.save_in_transaction(turn).await,
             Op::Rewind => self.rewind(turn).await,
+            Op::Stall => self.stall(turn).await,
         }
     }
 
@@ -182,10 +188,14 @@ impl StockClient {
             life.writer = Some(writer.waiting(PATIENCE));
         }
         if let Some(consumer) = self.spec.consumer.clone() {
-            let room = self.room.clone();
+            let (room, shared) = (self.room.clone(), consumer.shared);
             let opening = blocking(move || Reader::open(&room, &consumer, &bootstrap));
             let (reader, inputs) = opening.await?;
-            life.reader = Some(Arc::new(reader));
+            let reader = Arc::new(reader);
+            if shared {
+                tokio::spawn(look_after(Arc::downgrade(&reader)));
+            }
+            life.reader = Some(reader);
             life.progress = Progress::at_start(&inputs);
             life.go_to_saved(inputs).await?;
         }
@@ -321,18 +331,28 @@ impl StockClient {
         Ok(())
     }
 
+    /// Whether the group took away what this member had, or gave it something else.
+    async fn is_moved(&mut self) -> Result<bool, Skip> {
+        let shared = self.consumer()?.shared;
+        let reader = self.ready()?.reader.clone().filter(|_| shared);
+        let Some(reader) = reader else { return Ok(false) };
+        Ok(blocking(move || Ok(reader.is_moved())).await.unwrap_or(false))
+    }
+
+    /// Groups do not check who saves positions of which partition, only that it is a member: each has to save its own alone.
+    async fn stay_with_the_group(&mut self) -> Result<(), Skip> {
+        if self.is_moved().await? { Err(Skip::MustRewind) } else { Ok(()) }
+    }
+
     /// A member that was given other partitions goes on from what is saved of them.
     async fn take_up_what_the_group_gave(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
-        let consumer = self.consumer()?.clone();
-        let life = self.ready()?;
-        let Some(reader) = life.reader.clone().filter(|_| consumer.shared) else { return Ok(()) };
-        let looking = reader.clone();
-        let moved = blocking(move || Ok(looking.is_moved())).await;
-        if !moved.unwrap_or(false) {
+        if !self.is_moved().await? {
             return Ok(());
         }
+        let consumer = self.consumer()?.clone();
         let of = self.call(turn, Call::Rewind);
         let life = self.ready()?;
+        let reader = life.reader()?.clone();
         let given = blocking(move || Ok(reader.given(&consumer))).await.unwrap_or_default();
         let outcome = match given {
             Some(inputs) => match life.go_to_saved(inputs).await {
@@ -360,7 +380,8 @@ impl StockClient {
     }
 
     async fn save(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
-        let (group, saving) = (self.consumer()?.group, self.consumer()?.saving);
+        let &Consumer { group, saving, shared, .. } = self.consumer()?;
+        self.stay_with_the_group().await?;
         let life = self.ready()?;
         let positions = life.progress.unsaved(saving)?;
         let (door, reader) = (life.door.clone(), life.reader()?.clone());
@@ -377,7 +398,12 @@ impl StockClient {
         let life = self.ready()?;
         match &saved {
             Some(Ok(())) => life.progress.saved(&positions),
-            Some(Err(error)) => life.broken = Some(failure(error).broken),
+            Some(Err(error)) => {
+                let failure = failure(error);
+                // A member that was expelled joins again by itself.
+                let goes_on = shared && matches!(failure.outcome, Outcome::Refused(_));
+                life.broken = Some(failure.broken).filter(|_| !goes_on);
+            }
             None => {}
         }
         self.told(of, &door, saved.map_or(Outcome::Unknown, done));
@@ -437,6 +463,17 @@ impl StockClient {
             Err(error) => failure(&error).outcome,
         };
         self.recorder.record(Event::Return { of, outcome });
+        Ok(())
+    }
+
+    /// Its group expels it meanwhile. What it does next is a zombie's, until it has joined again.
+    async fn stall(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let door = self.ready()?.door.clone();
+        let of = self.call(turn, Call::Stall);
+        door.stall();
+        tokio::time::sleep(SESSION + GRACE).await;
+        door.resume();
+        self.recorder.record(Event::Return { of, outcome: Outcome::Done(Reply::Nothing) });
         Ok(())
     }
 
@@ -596,6 +633,15 @@ async fn ask<T>(
     };
     door.end();
     answer
+}
+
+/// Looks after a member as long as there is one.
+async fn look_after(reader: Weak<Reader>) {
+    while let Some(reader) = reader.upgrade() {
+        reader.look_after();
+        drop(reader);
+        tokio::time::sleep(LOOK_AFTER_EVERY).await;
+    }
 }
 
 /// How long a step waits for one answer.

@@ -34,6 +34,7 @@ pub(super) struct Reader {
     room: Room,
     consumer: BaseConsumer<Context>,
     /// What was handed out while something else was waited for.
+    /// Held by who polls, or the order of what comes would be lost.
     stash: Mutex<VecDeque<Got>>,
     /// Nothing came yet from where it started last.
     fresh: AtomicBool,
@@ -87,6 +88,17 @@ impl ConsumerContext for Context {
 }
 
 impl Context {
+    fn take_assigned(&self) -> Option<Vec<Partition>> {
+        let mut told = self.told();
+        told.revoked &= told.assigned.is_none();
+        told.assigned.take()
+    }
+
+    fn is_moved(&self) -> bool {
+        let told = self.told();
+        told.revoked || told.assigned.is_some()
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,21 +145,26 @@ impl Reader {
     /// Whether the group took away what this member had, or gave it something else. Blocks, briefly.
     pub(super) fn is_moved(&self) -> bool {
         self.attend(Duration::ZERO);
-        let told = self.consumer.context().told();
-        told.revoked || told.assigned.is_some()
+        self.consumer.context().is_moved()
+    }
+
+    /// Does for a while what an application does all the time: without it, no other member could join. Not while it is
+    /// polled or saves anyway.
+    pub(super) fn look_after(&self) {
+        if let Ok(mut stash) = self.stash.try_lock()
+            && let Ok(Some(got)) = self.poll(Duration::ZERO)
+        {
+            stash.push_back(got);
+        }
     }
 
     /// Waits for what the group gives. Blocks. None if it takes too long.
     pub(super) fn given(&self, spec: &Consumer) -> Option<Vec<Partition>> {
         let since = Instant::now();
         while since.elapsed() < PATIENCE && self.fatal().is_none() {
-            let mut told = self.consumer.context().told();
-            if let Some(given) = told.assigned.take() {
-                told.revoked = false;
-                self.stash().clear();
+            if let Some(given) = self.consumer.context().take_assigned() {
                 return Some(given.into_iter().filter(|one| spec.inputs.contains(one)).collect());
             }
-            drop(told);
             self.attend(TICK);
         }
         None
@@ -191,6 +208,11 @@ impl Reader {
 
     /// Saves positions. Blocks, and that for as long as there is no coordinator: [`Reader::close`] ends it.
     pub(super) fn save(&self, positions: &[(Partition, Offset)]) -> KafkaResult<()> {
+        // Nobody polls meanwhile, so the group cannot move on between the look and the request.
+        let _stash = self.stash();
+        if self.consumer.context().is_moved() {
+            return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress));
+        }
         self.consumer.commit(&self.list(positions)?, CommitMode::Sync)
     }
 
@@ -291,13 +313,15 @@ impl Reader {
 
     /// Lets librdkafka tell what it has to tell.
     fn attend(&self, wait: Duration) {
+        let mut stash = self.stash();
         if let Ok(Some(got)) = self.poll(wait) {
-            self.stash().push_back(got);
+            stash.push_back(got);
         }
     }
 
     fn next(&self, wait: Duration) -> KafkaResult<Option<Got>> {
-        let kept = self.stash().pop_front();
+        let mut stash = self.stash();
+        let kept = stash.pop_front();
         if kept.is_some() {
             return Ok(kept);
         }

@@ -6,12 +6,13 @@
 //! the transaction protocol before KIP-890 part 2 only.
 //!
 //! In reading order: `rooms` (a case's part of the cluster), `settings`, `producing` and `consuming` (librdkafka, as a case
-//! uses it), `door`, `client` (operations of a plan), `errors`, `readback` (the epilogue). `price` stands apart.
+//! uses it), `door`, `client` (operations of a plan), `errors`, `readback` (the epilogue), `mock`. `price` stands apart.
 
 mod client;
 mod consuming;
 mod door;
 mod errors;
+mod mock;
 pub mod price;
 mod producing;
 mod readback;
@@ -34,6 +35,7 @@ use crate::record::Recorder;
 use crate::{Adapter, TargetError};
 use client::{StockClient, Turn};
 use consuming::blocking;
+use mock::Mock;
 use rooms::{Room, Rooms};
 
 /// How long any one call to librdkafka may take.
@@ -45,6 +47,8 @@ pub struct Stock {
     rooms: Rooms,
     /// The node that it runs on, if we may hurt it.
     host: Option<Host>,
+    /// The cluster itself, if it is librdkafka's own.
+    mock: Option<Mock>,
 }
 
 /// Where the cluster is, and what this run's topics are called.
@@ -76,7 +80,18 @@ impl Stock {
             asking.fetch_metadata(None, PATIENCE).map(drop)
         });
         metadata.await.map_err(|error| place.error("Metadata", &error))?;
-        Ok(Stock { rooms: Rooms::at(&place)?, place, host: None })
+        Ok(Stock { rooms: Rooms::at(&place)?, place, host: None, mock: None })
+    }
+
+    /// Starts librdkafka's mock cluster in this process, and drives it. It ends with this value.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn mock() -> Result<Stock, TargetError> {
+        let mock = Mock::start()?;
+        let place = Place { bootstrap: mock.bootstrap().to_owned(), run: "onceness".to_owned() };
+        // It makes topics as they are asked for, and knows no request for it.
+        Ok(Stock { rooms: Rooms::unmade(&place), place, host: None, mock: Some(mock) })
     }
 
     /// The same for a node that we may hurt. [`Adapter::clean`] stops it.
@@ -153,6 +168,9 @@ impl Stock {
 impl Adapter for Stock {
     fn describe(&self) -> String {
         let (_, version) = rdkafka::util::get_rdkafka_version();
+        if self.mock.is_some() {
+            return format!("mock, librdkafka's own cluster, by librdkafka {version}");
+        }
         let told = format!("kafka://{} by librdkafka {version}", self.place.bootstrap);
         self.host.as_ref().map_or(told.clone(), |host| format!("{}, {told}", host.node().name()))
     }

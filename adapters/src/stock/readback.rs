@@ -1,5 +1,6 @@
 //! The epilogue by librdkafka: fresh producers end what is open, fresh consumers read everything back.
 
+use futures::future::{join_all, try_join_all};
 use onceness_reference::history::Event;
 use onceness_reference::ids::{GroupId, Partition, TxnId};
 use onceness_reference::plan::{Delivery, Isolation, Plan, Protocol};
@@ -13,12 +14,13 @@ use crate::record::Recorder;
 
 /// A fresh instance of every transactional id aborts what its predecessors left open.
 pub(super) async fn heal(room: &Room, plan: &Plan, recorder: &Recorder) {
-    for txn in plan.txns() {
+    let healed = plan.txns().into_iter().map(|txn| async move {
         if let Err(error) = succeed(room, txn).await {
             let what = format!("transactional id {txn} gets no new instance: {error}");
             recorder.record(Event::Stuck { what });
         }
-    }
+    });
+    join_all(healed).await;
 }
 
 async fn succeed(room: &Room, txn: TxnId) -> KafkaResult<()> {
@@ -26,23 +28,29 @@ async fn succeed(room: &Room, txn: TxnId) -> KafkaResult<()> {
     Writer::open(room, delivery, &room.bootstrap, PATIENCE).await.map(drop)
 }
 
-/// Reads every partition at both levels, and every group's positions.
+/// Reads every partition at both levels, and every group's positions. All at once, for librdkafka takes its time.
 pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> KafkaResult<()> {
-    for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
-        for partition in (0..plan.partitions).map(Partition) {
-            let room = room.clone();
-            let read = blocking(move || read_partition(&room, partition, isolation)).await?;
-            recorder.record(read);
-        }
-    }
-    for group in plan.groups() {
+    let levels = [Isolation::ReadUncommitted, Isolation::ReadCommitted];
+    let partitions = (0..plan.partitions).map(Partition);
+    let all = levels.into_iter().flat_map(|level| partitions.clone().map(move |one| (one, level)));
+    let reads = all.map(|(partition, isolation)| {
+        let room = room.clone();
+        blocking(move || read_partition(&room, partition, isolation))
+    });
+    let groups = plan.groups().into_iter().map(|group| {
         let (room, inputs) = (room.clone(), inputs(plan, group));
-        let saved = blocking(move || {
+        blocking(move || {
             let level = Isolation::ReadUncommitted;
             let config = settings::reader(&room.group(group), level, &room.bootstrap);
-            Reader::plain(&room, &config)?.saved(&inputs)
-        });
-        for (partition, offset) in saved.await? {
+            Ok((group, Reader::plain(&room, &config)?.saved(&inputs)?))
+        })
+    });
+    let (reads, groups) = tokio::try_join!(try_join_all(reads), try_join_all(groups))?;
+    for read in reads {
+        recorder.record(read);
+    }
+    for (group, saved) in groups {
+        for (partition, offset) in saved {
             recorder.record(Event::Committed { group, partition, offset });
         }
     }

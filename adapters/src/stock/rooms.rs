@@ -39,7 +39,8 @@ impl Room {
 /// All rooms of a run.
 pub(super) struct Rooms {
     place: Place,
-    admin: AdminClient<DefaultClientContext>,
+    /// None where topics need not be made.
+    admin: Option<AdminClient<DefaultClientContext>>,
     made: AtomicU32,
     topics: Mutex<Topics>,
 }
@@ -55,13 +56,22 @@ impl Rooms {
     pub(super) fn at(place: &Place) -> Result<Rooms, TargetError> {
         let admin = place.config().create();
         let admin = admin.map_err(|error| place.error("create a client", &error))?;
+        Ok(Rooms { admin: Some(admin), ..Rooms::unmade(place) })
+    }
+
+    /// Where topics come to be when they are used, and go with the cluster.
+    pub(super) fn unmade(place: &Place) -> Rooms {
         let (made, topics) = (AtomicU32::new(0), Mutex::default());
-        Ok(Rooms { place: place.clone(), admin, made, topics })
+        Rooms { place: place.clone(), admin: None, made, topics }
     }
 
     /// Makes so many topics.
     pub(super) async fn make(&self, count: usize) -> Result<(), TargetError> {
         let names: Vec<String> = (0..count).map(|_| self.new_name()).collect();
+        let Some(admin) = &self.admin else {
+            self.topics().free.extend(names);
+            return Ok(());
+        };
         // Noted before they are made: what is interrupted in between is deleted all the same.
         self.topics().all.extend(names.iter().cloned());
         let topics: Vec<NewTopic<'_>> = names
@@ -73,7 +83,7 @@ impl Rooms {
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let made = self.admin.create_topics(&topics, &options).await;
+        let made = admin.create_topics(&topics, &options).await;
         for made in made.map_err(|error| self.place.error("CreateTopics", &error))? {
             made.map_err(|(_, code)| self.place.error("CreateTopics", &KafkaError::AdminOp(code)))?;
         }
@@ -97,19 +107,17 @@ impl Rooms {
     /// Deletes the topics and groups of all of them.
     pub(super) async fn clean(&self) -> Result<(), TargetError> {
         let all = std::mem::take(&mut *self.topics()).all;
-        if all.is_empty() {
-            return Ok(());
-        }
+        let Some(admin) = self.admin.as_ref().filter(|_| !all.is_empty()) else { return Ok(()) };
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let groups = self.groups();
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         let mut groups_gone = Ok(());
         if !groups.is_empty() {
-            let gone = self.admin.delete_groups(&groups, &options).await;
+            let gone = admin.delete_groups(&groups, &options).await;
             groups_gone = gone.map(drop).map_err(|error| self.place.error("DeleteGroups", &error));
         }
-        let gone = self.admin.delete_topics(&names, &options).await;
+        let gone = admin.delete_topics(&names, &options).await;
         for gone in gone.map_err(|error| self.place.error("DeleteTopics", &error))? {
             match gone {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}

@@ -1,12 +1,14 @@
 //! How librdkafka is set up for each role. What is not said here is as stock applications have it.
 
+use std::time::Duration;
+
 use onceness_reference::plan::{Consumer, Delivery, Isolation};
 use rdkafka::ClientConfig;
 
 use super::Room;
 
-/// How long a member may be silent before its group gives its place away, in milliseconds.
-const SESSION: &str = "6000";
+/// How long a member may be silent before its group gives its place away: as short as brokers permit unless told otherwise.
+pub(super) const SESSION: Duration = Duration::from_secs(6);
 
 /// What every client has. Waits are shorter than usual, for what is waited for here is mostly a fate that has just struck;
 /// no promise depends on them.
@@ -49,8 +51,9 @@ pub(super) fn reader(group: &str, isolation: Isolation, bootstrap: &str) -> Clie
     config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     config.set("fetch.wait.max.ms", "10").set("fetch.error.backoff.ms", "20");
     config.set("auto.offset.reset", "error");
-    // As short as brokers permit unless told otherwise: a consumer that was cut off waits so long when it is closed.
-    config.set("session.timeout.ms", SESSION).set("heartbeat.interval.ms", "500");
+    // A consumer that was cut off waits so long, too, when it is closed.
+    config.set("session.timeout.ms", SESSION.as_millis().to_string());
+    config.set("heartbeat.interval.ms", "500");
     config
 }
 
@@ -61,5 +64,7 @@ pub(super) fn consumer(room: &Room, consumer: &Consumer, bootstrap: &str) -> Cli
     if consumer.member && !consumer.shared {
         config.set("group.instance.id", "the-one");
     }
+    // Rooms have more partitions than cases mostly use; ranges would give all of those to one member.
+    config.set("partition.assignment.strategy", "roundrobin");
     config
 }

@@ -141,10 +141,11 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
         jobs: jobs.unwrap_or(match target.client() {
             None => cores,
             // Those that hurt the broker wait for all others.
-            Some(Client::Wire) if target.is_hurt() => 16,
+            Some(_) if target.is_hurt() => 16,
             Some(Client::Wire) => 64,
-            // Each of its clients is some threads of its own.
-            Some(Client::Rdkafka | Client::Both) => 8,
+            // Each of its clients is some threads of its own, and mostly waits.
+            Some(Client::Rdkafka) => 64,
+            Some(Client::Both) => 16,
         }),
         claims: judging.claims.unwrap_or_else(Claims::all),
         accept: match judging.accept {
@@ -165,7 +166,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
                 .map_or(onceness::options::Confirm::ONCE, |shrinking| shrinking.confirm),
             final_runs: match target {
                 Target::Memory(_) => 1,
-                Target::Kafka { .. } => 10,
+                Target::Kafka { .. } | Target::Mock => 10,
                 // Seconds each, one after the other.
                 Target::Launch { .. } | Target::Container { .. } => 3,
             },

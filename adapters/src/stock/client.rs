@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Skip};
-use onceness_reference::ids::{ClientId, EventId, Partition, Tag};
+use onceness_reference::ids::{ClientId, EventId, Offset, Partition, Tag};
 use onceness_reference::plan::{Client, Consumer, Delivery, Op, Protocol, Saving, Step};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::time::timeout;
@@ -454,8 +454,7 @@ impl StockClient {
         }
         let of = self.call(turn, Call::Rewind);
         let life = self.ready()?;
-        let inputs = life.progress.inputs().iter().map(|input| input.partition).collect();
-        let outcome = match life.go_to_saved(inputs).await {
+        let outcome = match life.go_back().await {
             Ok(()) => {
                 life.must_rewind = false;
                 Outcome::Done(Reply::Positions(life.progress.positions()))
@@ -586,13 +585,27 @@ impl Life {
         Ok(Reply::Polled(fetched.collect()))
     }
 
-    /// Goes to the saved positions of these inputs.
+    /// Starts reading these inputs, from their saved positions.
     async fn go_to_saved(&mut self, inputs: Vec<Partition>) -> KafkaResult<()> {
-        let Some(reader) = self.reader.clone() else { return Ok(()) };
         self.progress = Progress::at_start(&inputs);
+        self.from_saved(inputs, Reader::start).await
+    }
+
+    /// Goes back to the saved positions of what it reads.
+    async fn go_back(&mut self) -> KafkaResult<()> {
+        let inputs = self.progress.inputs().iter().map(|input| input.partition).collect();
+        self.from_saved(inputs, Reader::seek).await
+    }
+
+    async fn from_saved(
+        &mut self,
+        inputs: Vec<Partition>,
+        begin: fn(&Reader, &[(Partition, Option<Offset>)]) -> KafkaResult<()>,
+    ) -> KafkaResult<()> {
+        let Some(reader) = self.reader.clone() else { return Ok(()) };
         let positions = blocking(move || {
             let positions = reader.saved(&inputs).map_err(|error| reader.why(error))?;
-            reader.start(&positions)?;
+            begin(&reader, &positions)?;
             Ok(positions)
         });
         self.progress.go_to_saved(&positions.await?);

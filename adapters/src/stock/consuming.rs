@@ -38,6 +38,8 @@ pub(super) struct Reader {
     stash: Mutex<VecDeque<Got>>,
     /// Nothing came yet from where it started last.
     fresh: AtomicBool,
+    /// It is over. Held by who changes what is read.
+    closing: Mutex<bool>,
 }
 
 /// What librdkafka told between the records.
@@ -127,7 +129,8 @@ impl Reader {
     pub(super) fn plain(room: &Room, config: &ClientConfig) -> KafkaResult<Reader> {
         let consumer = config.create_with_context(Context::default())?;
         let fresh = AtomicBool::new(true);
-        Ok(Reader { room: room.clone(), consumer, stash: Mutex::default(), fresh })
+        let (stash, closing) = Default::default();
+        Ok(Reader { room: room.clone(), consumer, stash, fresh, closing })
     }
 
     /// The error behind one that only says that librdkafka gave up.
@@ -194,16 +197,44 @@ impl Reader {
             .collect())
     }
 
-    /// Reads from these positions on.
+    /// Reads from these positions on: those of all partitions that it has from now on.
     pub(super) fn start(&self, from: &[(Partition, Option<Offset>)]) -> KafkaResult<()> {
+        let start = self.starts(from)?;
+        self.begin_anew(|consumer| consumer.assign(&start))
+    }
+
+    /// Goes to these positions of partitions that it has.
+    pub(super) fn seek(&self, to: &[(Partition, Option<Offset>)]) -> KafkaResult<()> {
+        let start = self.starts(to)?;
+        self.begin_anew(|consumer| {
+            let sought = consumer.seek_partitions(start, PATIENCE)?;
+            sought.elements().iter().try_for_each(|element| element.error())
+        })
+    }
+
+    /// What was handed out before counts no more.
+    fn begin_anew(
+        &self,
+        begin: impl FnOnce(&BaseConsumer<Context>) -> KafkaResult<()>,
+    ) -> KafkaResult<()> {
+        // Not while it is closed.
+        let closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closing {
+            return Err(KafkaError::Canceled);
+        }
+        begin(&self.consumer)?;
+        self.stash().clear();
+        self.fresh.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn starts(&self, from: &[(Partition, Option<Offset>)]) -> KafkaResult<TopicPartitionList> {
         let mut start = TopicPartitionList::new();
         for (partition, position) in from {
             let at = At::Offset(position.unwrap_or(0));
             start.add_partition_offset(&self.room.name, partition.0.into(), at)?;
         }
-        self.stash().clear();
-        self.fresh.store(true, Ordering::Relaxed);
-        self.consumer.assign(&start)
+        Ok(start)
     }
 
     /// Saves positions. Blocks, and that for as long as there is no coordinator: [`Reader::close`] ends it.
@@ -218,10 +249,20 @@ impl Reader {
 
     /// Ends it. Blocks, while a session lasts at most; then also for others.
     pub(super) fn close(&self) {
-        self.consumer.context().told().closing = true;
-        // Closing goes on whatever comes of it; librdkafka waits for ever until what it gave is taken up.
-        let _ = self.consumer.unassign();
-        if self.consumer.close_queue().is_err() {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        *closing = true;
+        let waits = {
+            let mut told = self.consumer.context().told();
+            told.closing = true;
+            told.assigned.is_some()
+        };
+        if waits {
+            // librdkafka waits for ever until what it gave is taken up. Closing goes on whatever comes of it.
+            let _ = self.consumer.unassign();
+        }
+        let closes = self.consumer.close_queue();
+        drop(closing);
+        if closes.is_err() {
             return;
         }
         let since = Instant::now();

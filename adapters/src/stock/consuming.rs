@@ -400,6 +400,8 @@ fn passes(error: &KafkaError) -> bool {
         RDKafkaErrorCode::NotLeaderForPartition,
         RDKafkaErrorCode::LeaderNotAvailable,
         RDKafkaErrorCode::UnknownTopicOrPartition,
+        RDKafkaErrorCode::UnknownTopic,
+        RDKafkaErrorCode::UnknownPartition,
     ];
     code.is_some_and(|code| passing.contains(&code))
 }

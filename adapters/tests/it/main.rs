@@ -1,3 +1,4 @@
 //! The adapters from the outside.
 
+mod stock;
 mod wire;

@@ -21,6 +21,11 @@ pub enum Class {
 
 /// What that code says in answer to that request.
 pub fn class(request: &Request, code: Code) -> Class {
+    class_of(matches!(request, Request::Produce { .. }), code)
+}
+
+/// What that code says in answer to a request that produces, or to another one.
+pub(crate) fn class_of(produces: bool, code: Code) -> Class {
     match code {
         // Refused before anything was done: the coordinator is moving or loading, the previous transaction is completing,
         // or a transaction may still change the answer.
@@ -37,9 +42,9 @@ pub fn class(request: &Request, code: Code) -> Class {
         | Code::OFFSET_NOT_AVAILABLE
         | Code::NOT_ENOUGH_REPLICAS => Class::Transient,
         // A produce may meet these after the append (a leader change while replicas catch up, a full disk in mid-write).
-        Code::NOT_LEADER_OR_FOLLOWER | Code::KAFKA_STORAGE_ERROR => match request {
-            Request::Produce { .. } => Class::Indeterminate,
-            _ => Class::Transient,
+        Code::NOT_LEADER_OR_FOLLOWER | Code::KAFKA_STORAGE_ERROR => match produces {
+            true => Class::Indeterminate,
+            false => Class::Transient,
         },
         // The broker gave up waiting, or does not know itself.
         Code::REQUEST_TIMED_OUT

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use onceness_reference::history::{Fetched, Record, Seen, Skip};
 use onceness_reference::ids::{Offset, Partition, Tag};
-use onceness_reference::plan::{Consumer, Saving};
+use onceness_reference::plan::Saving;
 
 /// How far a consumer is in all its inputs.
 #[derive(Default)]
@@ -50,8 +50,8 @@ impl Taken {
 
 impl Progress {
     /// A consumer of these inputs that has read nothing.
-    pub(crate) fn at_start(consumer: &Consumer) -> Self {
-        let inputs = consumer.inputs.iter().map(|&partition| Input {
+    pub(crate) fn at_start(inputs: &[Partition]) -> Self {
+        let inputs = inputs.iter().map(|&partition| Input {
             partition,
             fetched: 0,
             handled: 0,

@@ -18,7 +18,8 @@ impl Recorder {
         EventId(events.len() as u32 - 1)
     }
 
-    pub(crate) fn into_events(self) -> Vec<Event> {
-        self.events.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// All that was written down. What comes later goes nowhere.
+    pub(crate) fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -86,7 +86,7 @@ pub(crate) async fn run<T: Transport>(
             partitions: plan.partitions,
             clients: plan.clients.clone(),
         },
-        events: recorder.into_events(),
+        events: recorder.take(),
     })
 }
 

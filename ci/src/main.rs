@@ -147,7 +147,7 @@ enum Task {
     /// Replay every counterexample of ci/track-record on the broker that it was found on; each has to fail still.
     TrackRecord {
         /// Only those of this broker: kafka, kfake, nisshi or tansu.
-        #[arg(value_parser = ["kafka", "kfake", "nisshi", "tansu"])]
+        #[arg(value_parser = ["kafka", "kfake", "nisshi", "tansu", "mock"])]
         broker: Option<String>,
     },
     /// Wait until standard input ends, then end the processes and delete the folders named there.

@@ -3,6 +3,7 @@
 //! A folder there is named `<broker>-<what>`. One that no longer fails is an error: then the page says something that is no
 //! longer so.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,23 +17,28 @@ use crate::{kafka, kfake, nisshi};
 
 const FOLDER: &str = "ci/track-record";
 
-/// What `onceness replay` exits with when a property is broken.
+/// What `onceness replay` exits with when nothing is broken, and when a property is.
+const HOLDS: i32 = 0;
 const VIOLATED: i32 = 1;
 
-/// Brokers by the first word of a folder's name.
-const BROKERS: [&str; 4] = ["kafka", "kfake", "nisshi", "tansu"];
+/// Brokers by the first word of a folder's name. The mock is part of `onceness`, and started by it.
+const BROKERS: [&str; 5] = ["kafka", "kfake", "nisshi", "tansu", "mock"];
 
 /// Replays all of them, or those of one broker.
 pub(crate) fn run(only: Option<&str>, undertaker: &Undertaker) -> anyhow::Result<ExitCode> {
     let mut stale = Vec::new();
-    for name in BROKERS.into_iter().filter(|name| only.is_none_or(|only| only == *name)) {
-        let cases = cases_of(name)?;
-        if cases.is_empty() {
-            continue;
-        }
+    let mut replayed = 0;
+    let cases = by_broker(cases()?)?;
+    for (name, cases) in cases.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name))
+    {
         let broker = start(name, undertaker)?;
+        let target = match &broker {
+            Some(broker) => format!("kafka://{}", broker.address),
+            None => name.to_owned(),
+        };
         for case in cases {
-            if !fails(&case, &broker, undertaker)? {
+            replayed += 1;
+            if !fails(&case, &target, undertaker)? {
                 stale.push(case.display().to_string());
             }
         }
@@ -40,31 +46,36 @@ pub(crate) fn run(only: Option<&str>, undertaker: &Undertaker) -> anyhow::Result
     if !stale.is_empty() {
         bail!("no longer fails: {}; correct {FOLDER}/README.md", stale.join(", "));
     }
+    match only {
+        Some(name) if replayed == 0 => bail!("no counterexample of {name} in {FOLDER}"),
+        _ => eprintln!("{replayed} counterexamples fail still"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn start<'a>(name: &str, undertaker: &'a Undertaker) -> anyhow::Result<Broker<'a>> {
-    match name {
+fn start<'a>(name: &str, undertaker: &'a Undertaker) -> anyhow::Result<Option<Broker<'a>>> {
+    let broker = match name {
         "kafka" => {
             // The default is the version that is certified, and it is well formed.
             let version = kafka::DEFAULT_VERSION.parse().map_err(anyhow::Error::msg)?;
-            kafka::start(&version, kafka::Pace::Short, undertaker)
+            kafka::start(&version, kafka::Pace::Short, undertaker)?
         }
-        "kfake" => kfake::start(undertaker),
-        "nisshi" => nisshi::start(nisshi::NISSHI, undertaker),
-        "tansu" => nisshi::start(nisshi::TANSU, undertaker),
-        _ => bail!("unknown broker '{name}'; known: {}", BROKERS.join(", ")),
-    }
+        "kfake" => kfake::start(undertaker)?,
+        "nisshi" => nisshi::start(nisshi::NISSHI, undertaker)?,
+        "tansu" => nisshi::start(nisshi::TANSU, undertaker)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(broker))
 }
 
-fn cases_of(broker: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// The folders of the track record, in the order of their names.
+fn cases() -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(FOLDER)
         .with_context(|| format!("failed to read {FOLDER}; run this in the repository's root"))?;
     let mut cases = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("failed to read {FOLDER}"))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && name.split('-').next() == Some(broker) {
+        if path.is_dir() {
             cases.push(path);
         }
     }
@@ -72,13 +83,53 @@ fn cases_of(broker: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(cases)
 }
 
-fn fails(case: &Path, broker: &Broker<'_>, undertaker: &Undertaker) -> anyhow::Result<bool> {
+/// Each broker with its folders. One that names no broker would never be replayed, so it is an error.
+fn by_broker(cases: Vec<PathBuf>) -> anyhow::Result<BTreeMap<&'static str, Vec<PathBuf>>> {
+    let mut sorted: BTreeMap<&'static str, Vec<PathBuf>> = BTreeMap::new();
+    for case in cases {
+        let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let first = name.split('-').next().unwrap_or_default();
+        let Some(broker) = BROKERS.into_iter().find(|broker| *broker == first) else {
+            bail!("{} names no broker; known: {}", case.display(), BROKERS.join(", "));
+        };
+        sorted.entry(broker).or_default().push(case);
+    }
+    Ok(sorted)
+}
+
+fn fails(case: &Path, target: &str, undertaker: &Undertaker) -> anyhow::Result<bool> {
     let mut replay = Command::new("cargo");
     replay
         .args(["run", "--quiet", "--release", "--package", "onceness", "--bin", "onceness", "--"])
         .arg("replay")
         .arg(case)
-        .arg(format!("kafka://{}", broker.address));
+        .arg(target);
     let status = Process::foreground(&mut replay, undertaker)?.wait()?;
-    Ok(status.code() == Some(VIOLATED))
+    match status.code() {
+        Some(VIOLATED) => Ok(true),
+        Some(HOLDS) => Ok(false),
+        _ => bail!("{} could not be replayed on {target}: {status}", case.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(names: &[&str]) -> anyhow::Result<BTreeMap<&'static str, Vec<PathBuf>>> {
+        by_broker(names.iter().map(|name| Path::new(FOLDER).join(name)).collect())
+    }
+
+    #[test]
+    fn folders_go_to_the_brokers_that_they_are_named_after() {
+        let sorted = sorted(&["kafka-a", "kfake-a", "kfake-b-c"]).unwrap();
+        let counts: Vec<_> = sorted.iter().map(|(name, cases)| (*name, cases.len())).collect();
+        assert_eq!(counts, [("kafka", 1), ("kfake", 2)]);
+    }
+
+    #[test]
+    fn a_folder_that_would_never_be_replayed_is_an_error() {
+        let error = sorted(&["kafka-a", "redpanda-b"]).unwrap_err().to_string();
+        assert!(error.starts_with("ci/track-record/redpanda-b names no broker; known: kafka"));
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use onceness_adapters::memory::Memory;
 use onceness_adapters::node::{Container, Process};
+use onceness_adapters::stock::Stock;
 use onceness_adapters::{Adapter, TargetError};
 use onceness_reference::defects::{self, DEFECTS, Defect};
 use onceness_reference::rules::Rules;
@@ -15,7 +16,7 @@ use crate::nearest::unknown;
 use crate::rig::Rig;
 
 /// What targets begin with.
-pub const SCHEMES: [&str; 4] = ["memory", "kafka", "launch", "container"];
+pub const SCHEMES: [&str; 5] = ["memory", "kafka", "launch", "container", "mock"];
 
 /// A system under test, as it is typed.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub enum Target {
         /// Who drives it.
         client: Client,
     },
+    /// librdkafka's mock cluster, driven by librdkafka.
+    Mock,
 }
 
 /// Which client drives a Kafka.
@@ -92,6 +95,7 @@ impl Target {
             Target::Kafka { client, .. }
             | Target::Launch { client, .. }
             | Target::Container { client, .. } => Some(*client),
+            Target::Mock => Some(Client::Rdkafka),
         }
     }
 
@@ -126,6 +130,7 @@ impl Target {
                 let node = Arc::new(node.map_err(TargetError::from)?);
                 Ok(crate::brokers::on(node, *client).await?)
             }
+            Target::Mock => Ok(Arc::new(Stock::mock().await?)),
         }
     }
 }
@@ -134,6 +139,9 @@ impl FromStr for Target {
     type Err = TargetSyntax;
 
     fn from_str(text: &str) -> Result<Self, TargetSyntax> {
+        if text == "mock" {
+            return Ok(Target::Mock);
+        }
         if text == "memory" {
             return Ok(Target::Memory(None));
         }
@@ -160,7 +168,8 @@ impl FromStr for Target {
         }
         let scheme = text.split(':').next().unwrap_or(text);
         let reason = unknown("target", scheme, SCHEMES);
-        let forms = "memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE";
+        let forms =
+            "memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME, container:IMAGE or mock";
         Err(TargetSyntax(format!("{reason} ({forms})")))
     }
 }
@@ -177,6 +186,7 @@ impl fmt::Display for Target {
             Target::Container { image, client } => {
                 write!(f, "container:{image}{}", client.query())
             }
+            Target::Mock => write!(f, "mock"),
         }
     }
 }
@@ -285,6 +295,7 @@ mod tests {
     fn targets_are_read_and_shown_alike() {
         check("memory", &expect!["memory"]);
         check("memory:no-dedup", &expect!["memory:no-dedup"]);
+        check("mock", &expect!["mock"]);
         check("kafka://localhost:9092", &expect!["kafka://localhost:9092"]);
         check("kafka://a:1,b:2/?client=wire", &expect!["kafka://a:1,b:2"]);
         check("launch:kafka", &expect!["launch:kafka"]);
@@ -307,7 +318,7 @@ mod tests {
         check(
             "mem",
             &expect![
-                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
+                "error: unknown target 'mem'; did you mean 'memory'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME, container:IMAGE or mock)"
             ],
         );
         check(
@@ -339,7 +350,7 @@ mod tests {
         check(
             "lunch:kafka",
             &expect![
-                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
+                "error: unknown target 'lunch'; did you mean 'launch'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME, container:IMAGE or mock)"
             ],
         );
         check(
@@ -367,7 +378,7 @@ mod tests {
         check(
             "",
             &expect![
-                "error: unknown target ''; known: memory, kafka, launch, container (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
+                "error: unknown target ''; known: memory, kafka, launch, container, mock (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME, container:IMAGE or mock)"
             ],
         );
     }

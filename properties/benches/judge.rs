@@ -332,6 +332,7 @@ fn clients() -> Vec<Client> {
         consumer: Some(Consumer {
             group: GroupId(6 + u32::from(reader)),
             member: false,
+            shared: false,
             inputs: (0..PARTITIONS as u32).map(Partition).collect(),
             isolation: if reader % 2 == 0 {
                 Isolation::ReadCommitted

@@ -107,8 +107,9 @@ impl Fences {
         for group in &facts.groups {
             let is_member = |life: &Life| {
                 let consumer = facts.parties[usize::from(life.party)].consumer;
-                let member =
-                    consumer.is_some_and(|consumer| consumer.member && consumer.group == group.id);
+                let member = consumer.is_some_and(|consumer| {
+                    consumer.group == group.id && consumer.member && !consumer.shared
+                });
                 member && life.open.known == Known::Done
             };
             let members = facts.lives.iter().enumerate().filter(|(_, life)| is_member(life));

@@ -91,7 +91,8 @@ impl Order {
         if cursor.record != NONE {
             findings.tested(claim);
             if sent < cursor.sent
-                && let Some(later) = later_and_yet_before(claim, cursor, sent, send, undisturbed)
+                && let Some(later) =
+                    later_and_yet_before(facts, claim, cursor, sent, send, undisturbed)
             {
                 accuse(facts, claim, record, &facts.records[later as usize], findings);
             }
@@ -107,6 +108,7 @@ impl Order {
 
 /// A record before it in the log that had to come after it.
 fn later_and_yet_before(
+    facts: &Facts<'_>,
     claim: Claim,
     cursor: &Cursor,
     sent: (At, u32),
@@ -120,8 +122,18 @@ fn later_and_yet_before(
     if sequenced || same_batch || acked_before {
         return Some(cursor.record);
     }
-    (undisturbed && cursor.undisturbed != NONE && cursor.undisturbed_sent > sent)
+    let unsequenced = undisturbed && cursor.undisturbed != NONE && cursor.undisturbed_sent > sent;
+    let (from, to) = (sent.0, cursor.undisturbed_sent.0);
+    (unsequenced && !(claim == Claim::AtMostOnce && was_cut(facts, send.life, from, to)))
         .then_some(cursor.undisturbed)
+}
+
+/// Whether something befell a send of that life between two others. It may have cost the client its connection, and nobody
+/// waits for what the old one still carries before the new one is used.
+fn was_cut(facts: &Facts<'_>, life: u32, from: At, to: At) -> bool {
+    let after = facts.sends.partition_point(|send| send.asked.at <= from);
+    let between = facts.sends[after..].iter().take_while(|send| send.asked.at < to);
+    between.filter(|send| send.life == life).any(|send| !send.asked.is_undisturbed())
 }
 
 /// Nothing befell it, as far as can be told: without acknowledgement nothing ever tells more. A broker that was killed

@@ -21,6 +21,8 @@ pub struct Features {
     pub dear: bool,
     /// Consumers can be members of their group, and so be fenced.
     pub members: bool,
+    /// Consumers can share the inputs of their group, and stall until they are expelled from it.
+    pub shared: bool,
 }
 
 impl Features {
@@ -34,6 +36,7 @@ impl Features {
         pause: false,
         dear: false,
         members: false,
+        shared: false,
     };
 
     /// Everything, and cheaply.
@@ -46,10 +49,11 @@ impl Features {
         pause: true,
         dear: false,
         members: true,
+        shared: true,
     };
 
-    /// What the embedded broker can do: all but pauses, for it has no clock.
-    pub const EMBEDDED: Features = Features { pause: false, ..Features::ALL };
+    /// What the embedded broker can do: all but pauses, for it has no clock, and groups that share.
+    pub const EMBEDDED: Features = Features { pause: false, shared: false, ..Features::ALL };
 
     /// Whether the broker can be struck so.
     pub fn can(self, fault: Fault) -> bool {

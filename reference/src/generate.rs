@@ -104,6 +104,8 @@ struct Script<'a> {
     steps: u32,
     tags: u32,
     faults: usize,
+    /// Whether a consumer has stalled: it takes seconds, so once is enough.
+    stalled: bool,
 }
 
 /// Where a client stands in the script of its role.
@@ -146,6 +148,7 @@ impl Script<'_> {
             steps: 0,
             tags: 0,
             faults: 0,
+            stalled: false,
         };
         while script.steps < u32::from(profile.steps) {
             let round = script.round();
@@ -329,6 +332,10 @@ impl Script<'_> {
             part.stage = 0;
             return Some(Op::Rewind);
         }
+        if consumer.shared && part.read > 0 && !self.stalled && self.chance(self.profile.stall) {
+            self.stalled = true;
+            return Some(Op::Stall);
+        }
         let idle = part.stage.is_multiple_of(3) && !self.unread(consumer, part);
         if idle && self.chance(80) {
             return None;
@@ -428,7 +435,7 @@ impl Script<'_> {
 
 fn is_same_member(one: &Client, other: &Client) -> bool {
     match (&one.consumer, &other.consumer) {
-        (Some(one), Some(other)) => one.member && other.member && one.group == other.group,
+        (Some(one), Some(other)) => one.group == other.group && one.member && !one.shared,
         _ => false,
     }
 }

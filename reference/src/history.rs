@@ -173,6 +173,8 @@ pub enum Call {
     },
     /// Go back to the saved position. Returns [`Reply::Positions`].
     Rewind,
+    /// Stand still until the session is over. Returns [`Reply::Nothing`] when it goes on.
+    Stall,
     /// End in good order. Returns [`Reply::Nothing`].
     Close,
 }

@@ -90,6 +90,10 @@ pub struct Consumer {
     pub group: GroupId,
     /// Whether it joins the group as its (one, static) member, and so can be fenced by a successor, or only uses its offsets.
     pub member: bool,
+    /// Whether it is a dynamic member instead: the members of the group share the inputs among them, and each partition moves
+    /// when members come and go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// The partitions that it reads.
     pub inputs: Vec<Partition>,
     /// What it may see.
@@ -231,6 +235,8 @@ pub enum Op {
     },
     /// Go back to the saved position, and forget what was polled.
     Rewind,
+    /// Stand still, heartbeats too, until the session is over and the group has given its place away; then go on, a zombie.
+    Stall,
     /// Die: forget everything, tell nobody.
     Crash,
     /// End in good order: abort what is open, forget the session.

@@ -47,6 +47,8 @@ pub struct Profile {
     pub pause: u8,
     /// How many faults of the broker there are at most.
     pub faults_max: u8,
+    /// The chance that a consumer that shares its group stalls.
+    pub stall: u8,
     /// The chance that a transaction is aborted.
     pub abort: u8,
     /// How many batches a producer has in flight at most.
@@ -94,6 +96,7 @@ impl Profile {
             poll_max: *pick(&mut dice, &[1, 3, 8]),
             // Younger than the others: drawn last, so that their seeds mean what they meant.
             busy: sometimes(&mut dice, fates, 40, 20),
+            stall: sometimes(&mut dice, features.shared, 50, 30),
         }
     }
 }
@@ -164,7 +167,10 @@ impl Cast<'_> {
 
     fn add_reader(&mut self) {
         let inputs = self.some_partitions(self.partitions);
-        let consumer = self.consumer(inputs);
+        let mut consumer = self.consumer(inputs);
+        if self.features.shared && self.dice.u8(0..100) < 30 {
+            (consumer.member, consumer.shared) = (true, true);
+        }
         self.add(None, Some(consumer.clone()));
         // A member can be replaced, so it mostly is.
         if self.dice.u8(0..100) < if consumer.member { 60 } else { 20 } {
@@ -177,6 +183,7 @@ impl Cast<'_> {
         Consumer {
             group: GroupId(u32::from(self.groups) - 1),
             member: self.features.members && self.dice.bool(),
+            shared: false,
             inputs,
             isolation: *pick(self.dice, &[Isolation::ReadCommitted, Isolation::ReadUncommitted]),
             saving: *pick(self.dice, &[Saving::BeforeProcessing, Saving::AfterProcessing]),

@@ -280,7 +280,7 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
         },
         Cut::Membership => {
             (plan.clients.iter_mut().filter_map(|client| client.consumer.as_mut()))
-                .for_each(|consumer| consumer.member = false);
+                .for_each(|consumer| (consumer.member, consumer.shared) = (false, false));
         }
         Cut::Schedule => plan.schedule = 0,
     }

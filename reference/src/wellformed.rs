@@ -93,6 +93,13 @@ impl Plan {
             if consumer.inputs.is_empty() {
                 return fault(format!("client {id} consumes nothing"));
             }
+            if consumer.shared && !consumer.member {
+                return fault(format!("client {id} shares a group that it is no member of"));
+            }
+            // What a member left open would keep its successors from reading their positions.
+            if consumer.shared && consumer.saving == Saving::InTransaction {
+                return fault(format!("client {id} saves in transactions and shares its group"));
+            }
             if consumer.saving == Saving::InTransaction && client.txn().is_none() {
                 return fault(format!("client {id} saves in transactions, but has none"));
             }
@@ -206,6 +213,10 @@ impl Lives {
             Op::Commit | Op::Abort => Ok(Some(ended)),
             Op::Poll { max: 0 } => Err("polls no record".to_owned()),
             Op::Poll { .. } | Op::Rewind => consumer(client).map(|_| Some(life)),
+            Op::Stall if !consumer(client)?.shared => {
+                Err("stalls, but is no dynamic member of a group".to_owned())
+            }
+            Op::Stall => Ok(Some(life)),
             Op::Process | Op::Save => match consumer(client)?.saving {
                 Saving::InTransaction => Err("saves in transactions".to_owned()),
                 _ => Ok(Some(life)),

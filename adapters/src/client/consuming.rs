@@ -208,7 +208,7 @@ impl Life {
                 other => return Err(settled(other)),
             }
         }
-        self.progress = Progress::at_start(consumer);
+        self.progress = Progress::at_start(&consumer.inputs);
         self.go_to_saved(wire, plain(), consumer).await
     }
 

@@ -84,11 +84,17 @@ impl TestClient {
             Op::SaveInTransaction => self.save_in_transaction(wire, step).await,
             Op::Forward { to, tag, limit } => self.forward(wire, step, *to, *tag, *limit).await,
             Op::Rewind => self.rewind(wire, step).await,
+            // Only of members of a kind that it is not.
+            Op::Stall => Err(Skip::Unsupported),
         }
     }
 
     async fn open<T: Transport>(&mut self, wire: &Wire<'_, T>, step: &Step) -> Result<(), Skip> {
         self.life = None;
+        // It knows of no rebalance.
+        if self.spec.consumer.as_ref().is_some_and(|consumer| consumer.shared) {
+            return Err(Skip::Unsupported);
+        }
         let of = wire.call(step, Call::Open);
         let outcome = match self.start(wire, step, of).await {
             Ok(life) => {

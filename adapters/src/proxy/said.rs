@@ -29,7 +29,25 @@ impl Exchange {
         codes.dedup();
         Some(codes.into_iter().map(Code).collect())
     }
+
+    /// The offset of the first record, as the answer to a produce has it. None as in [`Exchange::codes`].
+    pub fn base_offset(&self) -> Option<i64> {
+        let version = self.start.version;
+        let flexible = ApiKey::Produce.response_header_version(version) >= 1;
+        let mut fields = Fields::new(self.answer.clone()?, flexible);
+        let by_id = version >= FIRST_BY_ID;
+        let mut base = None;
+        by_partition(&mut fields, by_id, |partition| {
+            base.get_or_insert(partition.i64()?);
+            rest_of_produced(partition, version)
+        })
+        .ok()?;
+        base
+    }
 }
+
+/// The first version of produce in which topics are named by id.
+const FIRST_BY_ID: i16 = 13;
 
 fn codes(key: ApiKey, version: i16, fields: &mut Fields) -> Result<Option<Vec<i16>>, Malformed> {
     // The first version whose answer begins with a throttle time.
@@ -44,20 +62,9 @@ fn codes(key: ApiKey, version: i16, fields: &mut Fields) -> Result<Option<Vec<i1
         fields.i32()?;
     }
     Ok(Some(match key {
-        ApiKey::Produce => by_partition(fields, version >= 13, |partition| {
+        ApiKey::Produce => by_partition(fields, version >= FIRST_BY_ID, |partition| {
             partition.i64()?;
-            partition.i64()?;
-            if version >= 5 {
-                partition.i64()?;
-            }
-            if version >= 8 {
-                partition.structs(|record| {
-                    record.i32()?;
-                    record.text()
-                })?;
-                partition.text()?;
-            }
-            Ok(())
+            rest_of_produced(partition, version)
         })?,
         ApiKey::OffsetCommit => by_partition(fields, version >= 10, |_| Ok(()))?,
         ApiKey::TxnOffsetCommit => by_partition(fields, false, |_| Ok(()))?,
@@ -91,11 +98,27 @@ fn codes(key: ApiKey, version: i16, fields: &mut Fields) -> Result<Option<Vec<i1
     }))
 }
 
+/// What follows the base offset of a partition that was produced to.
+fn rest_of_produced(partition: &mut Fields, version: i16) -> Result<(), Malformed> {
+    partition.i64()?;
+    if version >= 5 {
+        partition.i64()?;
+    }
+    if version >= 8 {
+        partition.structs(|record| {
+            record.i32()?;
+            record.text()
+        })?;
+        partition.text()?;
+    }
+    Ok(())
+}
+
 /// The code of each partition of each topic, where `rest` reads what follows it.
 fn by_partition(
     fields: &mut Fields,
     by_id: bool,
-    rest: impl Fn(&mut Fields) -> Result<(), Malformed>,
+    mut rest: impl FnMut(&mut Fields) -> Result<(), Malformed>,
 ) -> Result<Vec<i16>, Malformed> {
     let topics = fields.structs(|topic| {
         match by_id {

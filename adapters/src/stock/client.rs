@@ -1,126 +1,123 @@
-//! One client of a case on librdkafka.
+//! One client of a case on librdkafka: what each operation of a plan is to it, and what goes into the history.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use onceness_reference::history::{Call, Event, Fetched, Outcome, Record, Reply, Skip};
+use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Skip};
 use onceness_reference::ids::{ClientId, EventId, Offset, Partition, Tag};
-use onceness_reference::plan::{Client, Consumer, Delivery, Isolation, Op, Saving, Step};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message as _;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
-use rdkafka::{Offset as At, TopicPartitionList};
+use onceness_reference::plan::{Client, Consumer, Delivery, Op, Protocol, Saving, Step};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use tokio::time::timeout;
 
+use super::consuming::{Reader, blocking};
+use super::door::{Calls, Door, Errand};
 use super::errors::{Failure, failure};
+use super::producing::{Writer, delivered};
+use super::settings::SESSION;
 use super::{PATIENCE, Room};
-use crate::payload;
-use crate::progress::{Progress, Taken, outputs};
+use crate::TargetError;
+use crate::progress::{Progress, outputs};
 use crate::record::Recorder;
 
-/// A poll ends when nothing came for so long: librdkafka tells the end of a partition only once.
-const IDLE: Duration = Duration::from_millis(150);
+/// How long a client that is about to crash waits for an answer that will not come.
+const LAST_PATIENCE: Duration = Duration::from_secs(3);
+/// How long after the end of a session its group has noticed.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often a member is looked after.
+const LOOK_AFTER_EVERY: Duration = Duration::from_millis(20);
+/// How long it takes at most until librdkafka sends what it sends by itself.
+const SOON: Duration = Duration::from_secs(2);
 
+/// A client, from its first opening to the end of the case.
 pub(super) struct StockClient {
     spec: Client,
     room: Room,
+    recorder: Arc<Recorder>,
     life: Option<Life>,
+    /// The doors of all its lives, for some hold requests longer than those last.
+    doors: Vec<Arc<Door>>,
 }
 
+/// What a client that is open knows.
 struct Life {
-    producer: Option<FutureProducer>,
-    consumer: Option<Arc<BaseConsumer>>,
+    door: Arc<Door>,
+    writer: Option<Writer>,
+    reader: Option<Arc<Reader>>,
     progress: Progress,
+    /// Why nothing more can be done before the client starts again.
     broken: Option<Skip>,
-    in_transaction: bool,
-    must_abort: bool,
-    unsaved_outputs: bool,
-    wrote: bool,
+    transaction: Option<Transaction>,
     must_rewind: bool,
 }
 
+/// The open transaction, as its client knows it.
+#[derive(Default)]
+struct Transaction {
+    /// Something was sent or saved in it.
+    used: bool,
+    /// Something in it failed, so it must not be committed.
+    must_abort: bool,
+    /// Outputs were written and the position of their inputs not yet saved.
+    unsaved_outputs: bool,
+}
+
+/// A step, and the round that it is in.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) step: &'a Step,
+    pub(super) round: usize,
+}
+
 impl StockClient {
-    pub(super) fn new(spec: Client, room: Room) -> Self {
-        StockClient { spec, room, life: None }
+    pub(super) fn new(spec: Client, room: Room, recorder: Arc<Recorder>) -> Self {
+        StockClient { spec, room, recorder, life: None, doors: Vec::new() }
     }
 
     pub(super) fn id(&self) -> ClientId {
         self.spec.id
     }
 
-    pub(super) async fn perform(&mut self, recorder: &Recorder, step: &Step) {
-        if let Err(why) = self.try_perform(recorder, step).await {
-            recorder.record(Event::Skipped { step: step.id, client: step.client, why });
-        }
+    /// Its doors, open or closed.
+    pub(super) fn doors(&self) -> &[Arc<Door>] {
+        &self.doors
     }
 
-    async fn try_perform(&mut self, recorder: &Recorder, step: &Step) -> Result<(), Skip> {
-        if !step.fate.is_delivered() || !step.preparation.is_delivered() || step.crash {
-            return Err(Skip::Unsupported);
+    /// Carries out one step and records what happened.
+    ///
+    /// # Errors
+    /// When there can be no door to the cluster.
+    pub(super) async fn perform(&mut self, turn: Turn<'_>) -> Result<(), TargetError> {
+        let Step { id: step, client, op, .. } = turn.step;
+        if *op == Op::Open {
+            self.crash();
+            let brokers = self.room.brokers();
+            let door = Door::open(&brokers, &self.room.name, &self.recorder).await?;
+            self.doors.push(Arc::new(door));
         }
-        let call = |call| recorder.record(Event::Call { step: step.id, client: step.client, call });
-        let tell = |of: EventId, outcome| {
-            recorder.record(Event::Return { of, outcome });
-        };
-        match &step.op {
-            Op::Open => {
-                let of = call(Call::Open);
-                let outcome = match self.open().await {
-                    Ok(life) => {
-                        let positions = life.progress.positions();
-                        self.life = Some(life);
-                        Outcome::Done(Reply::Opened { session: None, positions })
-                    }
-                    Err(error) => failure(&error).outcome,
-                };
-                tell(of, outcome);
-            }
+        if let Err(why) = self.try_perform(turn).await {
+            self.recorder.record(Event::Skipped { step: *step, client: *client, why });
+        }
+        Ok(())
+    }
+
+    async fn try_perform(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        match &turn.step.op {
+            Op::Open => self.open(turn).await,
             Op::Crash => {
-                self.life = None;
-                recorder.record(Event::Crashed { step: step.id, client: step.client });
+                self.crash();
+                self.crashed(turn);
+                Ok(())
             }
-            Op::Close => {
-                let of = call(Call::Close);
-                let outcome = match self.life.take() {
-                    Some(life) if life.in_transaction && life.broken.is_none() => {
-                        done(life.abort().await)
-                    }
-                    _ => Outcome::Done(Reply::Nothing),
-                };
-                tell(of, outcome);
-            }
-            Op::Begin => {
-                let life = self.ready()?;
-                let begun = life.producer()?.begin_transaction();
-                let of = call(Call::Begin);
-                if begun.is_ok() {
-                    (life.in_transaction, life.must_abort, life.wrote) = (true, false, false);
-                    life.unsaved_outputs = false;
-                }
-                tell(of, done(begun));
-            }
-            Op::Commit | Op::Abort => {
-                let commits = step.op == Op::Commit;
-                let life = self.ready()?;
-                life.may_end(commits)?;
-                let of = call(if commits { Call::Commit } else { Call::Abort });
-                let ended = if commits { life.commit().await } else { life.abort().await };
-                life.in_transaction = false;
-                if !commits {
-                    life.must_rewind = !life.progress.inputs().is_empty();
-                    life.progress.drop_polled();
-                }
-                if let Err(error) = &ended {
-                    life.broken = Some(failure(error).broken);
-                }
-                tell(of, done(ended));
-            }
+            Op::Close => self.close(turn).await,
+            Op::Begin => self.begin(turn),
+            Op::Commit => self.end(turn, true).await,
+            Op::Abort => self.end(turn, false).await,
             Op::Send { partition, batches } => {
                 self.may_send()?;
                 let records = batches.iter().flatten();
                 let records: Vec<Record> =
                     records.map(|new| Record { tag: new.tag, key: new.key, from: None }).collect();
-                self.send(*partition, records, call, tell).await?;
+                self.send(turn, *partition, records).await
             }
             Op::Forward { to, tag, limit } => {
                 self.may_send()?;
@@ -129,142 +126,413 @@ impl StockClient {
                 if records.is_empty() {
                     return Err(Skip::NothingToDo);
                 }
-                life.unsaved_outputs = true;
-                self.send(*to, records, call, tell).await?;
-            }
-            Op::Poll { max } => {
-                let room = self.room.clone();
-                let life = self.ready()?;
-                if life.must_rewind {
-                    return Err(Skip::MustRewind);
+                if let Some(transaction) = &mut life.transaction {
+                    transaction.unsaved_outputs = true;
                 }
-                let of = call(Call::Poll);
-                let outcome = match life.poll(&room, usize::from(*max)).await {
-                    Ok(fetched) => Outcome::Done(Reply::Polled(fetched)),
-                    Err(error) => failure(&error).outcome,
-                };
-                tell(of, outcome);
+                self.send(turn, *to, records).await
             }
-            Op::Process => {
-                let saving = self.consumer()?.saving;
-                let records: Vec<Tag> = self.ready()?.progress.process(saving);
-                if records.is_empty() {
-                    return Err(Skip::NothingToDo);
-                }
-                let of = call(Call::Process { records });
-                tell(of, Outcome::Done(Reply::Nothing));
-            }
-            Op::Save | Op::SaveInTransaction => {
-                let (group, saving) = (self.consumer()?.group, self.consumer()?.saving);
-                let in_transaction = saving == Saving::InTransaction;
-                let room = self.room.clone();
-                let life = self.ready()?;
-                if in_transaction {
-                    life.may_save_in_transaction()?;
-                }
-                let positions = life.progress.unsaved(saving)?;
-                let of = call(Call::Save { group, positions: positions.clone(), in_transaction });
-                let saved = life.save(&room, &positions, in_transaction).await;
-                match &saved {
-                    Ok(()) => {
-                        life.progress.saved(&positions);
-                        life.unsaved_outputs = false;
-                    }
-                    Err(error) => life.failed(&failure(error)),
-                }
-                tell(of, done(saved));
-            }
-            Op::Rewind => {
-                let (room, consumer) = (self.room.clone(), self.consumer()?.clone());
-                let life = self.ready()?;
-                if life.wrote {
-                    return Err(Skip::TransactionOpen);
-                }
-                let of = call(Call::Rewind);
-                let outcome = match life.go_to_saved(&room, &consumer).await {
-                    Ok(()) => {
-                        life.must_rewind = false;
-                        Outcome::Done(Reply::Positions(life.progress.positions()))
-                    }
-                    Err(error) => failure(&error).outcome,
-                };
-                tell(of, outcome);
-            }
+            Op::Poll { max } => self.poll(turn, usize::from(*max)).await,
+            Op::Process => self.process(turn),
+            Op::Save => self.save(turn).await,
+            Op::SaveInTransaction => self.save_in_transaction(turn).await,
+            Op::Rewind => self.rewind(turn).await,
+            Op::Stall => self.stall(turn).await,
         }
+    }
+
+    async fn open(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let Some(door) = self.doors.last().cloned() else { return Err(Skip::NotOpen) };
+        // librdkafka does not speak it; what it does instead would be judged by other rules.
+        if self.spec.protocol() == Some(Protocol::Tv2) {
+            return Err(Skip::Unsupported);
+        }
+        let of = self.call(turn, Call::Open);
+        let errand = Errand::of(turn.step, Calls::One(of), turn.round);
+        let starting = self.start(&door, patience(turn.step));
+        let started = ask(&door, errand, starting, self.asks_by_itself()).await;
+        let outcome = match started {
+            Some(Ok(life)) => {
+                let positions = life.progress.positions();
+                self.life = Some(life);
+                Outcome::Done(Reply::Opened { session: None, positions })
+            }
+            Some(Err(error)) => failure(&error).outcome,
+            None => Outcome::Unknown,
+        };
+        if self.life.is_none() && !turn.step.crash {
+            door.close();
+        }
+        self.told(of, &door, outcome);
+        self.crash_if_told(turn);
         Ok(())
     }
 
-    async fn open(&self) -> KafkaResult<Life> {
+    /// Whether its session comes some time after it was opened.
+    fn asks_by_itself(&self) -> bool {
+        self.spec.delivery == Some(Delivery::Idempotent)
+    }
+
+    async fn start(&self, door: &Arc<Door>, patience: Duration) -> KafkaResult<Life> {
+        let bootstrap = door.address();
         let mut life = Life {
-            producer: None,
-            consumer: None,
+            door: door.clone(),
+            writer: None,
+            reader: None,
             progress: Progress::default(),
             broken: None,
-            in_transaction: false,
-            must_abort: false,
-            unsaved_outputs: false,
-            wrote: false,
+            transaction: None,
             must_rewind: false,
         };
         if let Some(delivery) = self.spec.delivery {
-            life.producer = Some(open_producer(&self.room, delivery).await?);
+            let writer = Writer::open(&self.room, delivery, &bootstrap, patience).await?;
+            life.writer = Some(writer.waiting(PATIENCE));
         }
-        if let Some(consumer) = &self.spec.consumer {
-            life.consumer = Some(Arc::new(open_consumer(&self.room, consumer)?));
-            life.progress = Progress::at_start(consumer);
-            life.go_to_saved(&self.room, consumer).await?;
+        if let Some(consumer) = self.spec.consumer.clone() {
+            let (room, shared) = (self.room.clone(), consumer.shared);
+            let opening = blocking(move || Reader::open(&room, &consumer, &bootstrap));
+            let (reader, inputs) = opening.await?;
+            let reader = Arc::new(reader);
+            if shared {
+                tokio::spawn(look_after(Arc::downgrade(&reader)));
+            }
+            life.reader = Some(reader);
+            life.progress = Progress::at_start(&inputs);
+            life.go_to_saved(inputs).await?;
         }
         Ok(life)
+    }
+
+    async fn close(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let life = self.life.take().ok_or(Skip::NotOpen)?;
+        let of = self.call(turn, Call::Close);
+        let open = life.transaction.is_some() && life.broken.is_none();
+        let aborted = match &life.writer {
+            Some(writer) if open => writer.abort().await,
+            _ => Ok(()),
+        };
+        let door = life.door.clone();
+        // In good order: a member leaves its group.
+        let _ = timeout(PATIENCE, tokio::task::spawn_blocking(move || life.close())).await;
+        door.close();
+        self.told(of, &door, done(aborted));
+        Ok(())
+    }
+
+    fn begin(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let life = self.ready()?;
+        if life.transaction.is_some() {
+            return Err(Skip::TransactionOpen);
+        }
+        let begun = life.writer()?.begin();
+        if begun.is_ok() {
+            life.transaction = Some(Transaction::default());
+        }
+        let of = self.call(turn, Call::Begin);
+        self.recorder.record(Event::Return { of, outcome: done(begun) });
+        Ok(())
+    }
+
+    async fn end(&mut self, turn: Turn<'_>, commits: bool) -> Result<(), Skip> {
+        let life = self.ready()?;
+        let transaction = life.transaction.as_ref().ok_or(Skip::NoTransaction)?;
+        if commits && transaction.must_abort {
+            return Err(Skip::MustAbort);
+        }
+        if commits && transaction.unsaved_outputs {
+            return Err(Skip::Unsaved);
+        }
+        let door = life.door.clone();
+        let writer = life.writer()?.waiting(patience(turn.step));
+        life.transaction = None;
+        if !commits {
+            life.must_rewind = !life.progress.inputs().is_empty();
+            life.progress.drop_polled();
+        }
+        let of = self.call(turn, if commits { Call::Commit } else { Call::Abort });
+        let errand = Errand::of(turn.step, Calls::One(of), turn.round);
+        let ending = async { if commits { writer.commit().await } else { writer.abort().await } };
+        let ended = ask(&door, errand, ending, false).await;
+        if let (Some(Err(error)), Some(life)) = (&ended, &mut self.life) {
+            life.broken = Some(failure(error).broken);
+        }
+        self.told(of, &door, ended.map_or(Outcome::Unknown, done));
+        self.crash_if_told(turn);
+        Ok(())
     }
 
     /// librdkafka makes batches as it likes, so each record is a call of its own. All are under way at once.
     async fn send(
         &mut self,
+        turn: Turn<'_>,
         partition: Partition,
         records: Vec<Record>,
-        call: impl Fn(Call) -> EventId,
-        tell: impl Fn(EventId, Outcome),
     ) -> Result<(), Skip> {
         let acks = self.spec.delivery != Some(Delivery::AtMostOnce);
+        let life = self.ready()?;
+        if let Some(transaction) = &mut life.transaction {
+            transaction.used = true;
+        }
+        let (door, writer) = (life.door.clone(), life.writer()?.clone());
+        let call = |record: &Record| {
+            let sent = Call::Send { partition, records: vec![*record], sequence: None };
+            (record.tag, self.call(turn, sent))
+        };
+        let calls: Vec<(Tag, EventId)> = records.iter().map(call).collect();
+        let mut ended: Vec<Result<_, KafkaError>> = Vec::new();
+        let errand = Errand::of(turn.step, Calls::Records(calls.clone()), turn.round);
+        let errand = if acks { errand } else { errand.unanswered() };
+        let room = self.room.clone();
+        let sending = async {
+            let queued: Vec<_> =
+                records.iter().map(|record| writer.send(&room, partition, record)).collect();
+            for sending in queued {
+                ended.push(delivered(sending).await);
+            }
+            if !acks {
+                // Or the next step's fate would befall what this one sent.
+                let sent = calls.iter().zip(&ended).filter(|(_, ended)| ended.is_ok());
+                let sent: Vec<EventId> = sent.map(|((_, of), _)| *of).collect();
+                let _ = timeout(SOON, door.left(&sent)).await;
+            }
+        };
+        let _ = ask(&door, errand, sending, false).await;
+        let mut ended = ended.into_iter();
+        for (_, of) in calls {
+            let outcome = match ended.next() {
+                Some(Ok(base)) => Outcome::Done(Reply::Appended { base }),
+                Some(Err(error)) => self.refused(&error),
+                None => Outcome::Unknown,
+            };
+            self.told_of_send(of, &door, if acks { outcome } else { Outcome::Unknown });
+        }
+        self.crash_if_told(turn);
+        Ok(())
+    }
+
+    async fn poll(&mut self, turn: Turn<'_>, max: usize) -> Result<(), Skip> {
+        let life = self.ready()?;
+        if life.must_rewind {
+            return Err(Skip::MustRewind);
+        }
+        self.take_up_what_the_group_gave(turn).await?;
+        let of = self.call(turn, Call::Poll);
+        let life = self.ready()?;
+        let outcome = match life.poll(max).await {
+            Ok(reply) => Outcome::Done(reply),
+            Err(error) => {
+                let failure = failure(&error);
+                if failure.broken == Skip::Fenced {
+                    life.broken = Some(Skip::Fenced);
+                }
+                failure.outcome
+            }
+        };
+        self.recorder.record(Event::Return { of, outcome });
+        Ok(())
+    }
+
+    /// Whether the group took away what this member had, or gave it something else.
+    async fn is_moved(&mut self) -> Result<bool, Skip> {
+        let shared = self.consumer()?.shared;
+        let reader = self.ready()?.reader.clone().filter(|_| shared);
+        let Some(reader) = reader else { return Ok(false) };
+        Ok(blocking(move || Ok(reader.is_moved())).await.unwrap_or(false))
+    }
+
+    /// Groups do not check who saves positions of which partition, only that it is a member: each has to save its own alone.
+    async fn stay_with_the_group(&mut self) -> Result<(), Skip> {
+        if self.is_moved().await? { Err(Skip::MustRewind) } else { Ok(()) }
+    }
+
+    /// A member that was given other partitions goes on from what is saved of them.
+    async fn take_up_what_the_group_gave(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        if !self.is_moved().await? {
+            return Ok(());
+        }
+        let consumer = self.consumer()?.clone();
+        let of = self.call(turn, Call::Rewind);
+        let life = self.ready()?;
+        let reader = life.reader()?.clone();
+        let given = blocking(move || Ok(reader.given(&consumer))).await.unwrap_or_default();
+        let outcome = match given {
+            Some(inputs) => match life.go_to_saved(inputs).await {
+                Ok(()) => Outcome::Done(Reply::Positions(life.progress.positions())),
+                Err(error) => failure(&error).outcome,
+            },
+            None => Outcome::Unknown,
+        };
+        if !matches!(outcome, Outcome::Done(_)) {
+            life.broken = Some(Skip::InDoubt);
+        }
+        self.recorder.record(Event::Return { of, outcome });
+        Ok(())
+    }
+
+    fn process(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let saving = self.consumer()?.saving;
+        let records: Vec<Tag> = self.ready()?.progress.process(saving);
+        if records.is_empty() {
+            return Err(Skip::NothingToDo);
+        }
+        let of = self.call(turn, Call::Process { records });
+        self.recorder.record(Event::Return { of, outcome: Outcome::Done(Reply::Nothing) });
+        Ok(())
+    }
+
+    async fn save(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let &Consumer { group, saving, shared, .. } = self.consumer()?;
+        self.stay_with_the_group().await?;
+        let life = self.ready()?;
+        let positions = life.progress.unsaved(saving)?;
+        let (door, reader) = (life.door.clone(), life.reader()?.clone());
+        let saved = Call::Save { group, positions: positions.clone(), in_transaction: false };
+        let of = self.call(turn, saved);
+        let errand = Errand::of(turn.step, Calls::One(of), turn.round);
+        let asked = positions.clone();
+        let saving = blocking(move || reader.save(&asked).map_err(|error| reader.why(error)));
+        let saving = async {
+            let timed_out = KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
+            timeout(PATIENCE, saving).await.unwrap_or(Err(timed_out))
+        };
+        let saved = ask(&door, errand, saving, false).await;
+        let life = self.ready()?;
+        match &saved {
+            Some(Ok(())) => life.progress.saved(&positions),
+            Some(Err(error)) => {
+                let failure = failure(error);
+                // A member that was expelled joins again by itself.
+                let goes_on = shared && matches!(failure.outcome, Outcome::Refused(_));
+                life.broken = Some(failure.broken).filter(|_| !goes_on);
+            }
+            None => {}
+        }
+        self.told(of, &door, saved.map_or(Outcome::Unknown, done));
+        self.crash_if_told(turn);
+        Ok(())
+    }
+
+    async fn save_in_transaction(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let group = self.consumer()?.group;
+        let life = self.ready()?;
+        life.may_save_in_transaction()?;
+        let positions = life.progress.unsaved(Saving::InTransaction)?;
+        let (door, reader) = (life.door.clone(), life.reader()?.clone());
+        let writer = life.writer()?.waiting(patience(turn.step));
+        if let Some(transaction) = &mut life.transaction {
+            transaction.used = true;
+        }
+        let saved = Call::Save { group, positions: positions.clone(), in_transaction: true };
+        let of = self.call(turn, saved);
+        let errand = Errand::of(turn.step, Calls::One(of), turn.round);
+        let saving = async {
+            let (list, member) = (reader.list(&positions)?, reader.group_metadata()?);
+            writer.save(list, member).await
+        };
+        let saved = ask(&door, errand, saving, false).await;
+        let life = self.ready()?;
+        match &saved {
+            Some(Ok(())) => {
+                life.progress.saved(&positions);
+                if let Some(transaction) = &mut life.transaction {
+                    transaction.unsaved_outputs = false;
+                }
+            }
+            Some(Err(error)) => life.failed(&failure(error)),
+            None => {}
+        }
+        self.told(of, &door, saved.map_or(Outcome::Unknown, done));
+        self.crash_if_told(turn);
+        Ok(())
+    }
+
+    async fn rewind(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        self.consumer()?;
+        let life = self.ready()?;
+        // Its own pending positions would make the client wait for itself, and its outputs would be written twice.
+        if life.transaction.as_ref().is_some_and(|transaction| transaction.used) {
+            return Err(Skip::TransactionOpen);
+        }
+        let of = self.call(turn, Call::Rewind);
+        let life = self.ready()?;
+        let outcome = match life.go_back().await {
+            Ok(()) => {
+                life.must_rewind = false;
+                Outcome::Done(Reply::Positions(life.progress.positions()))
+            }
+            Err(error) => failure(&error).outcome,
+        };
+        self.recorder.record(Event::Return { of, outcome });
+        Ok(())
+    }
+
+    /// Its group expels it meanwhile. What it does next is a zombie's, until it has joined again.
+    async fn stall(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
+        let door = self.ready()?.door.clone();
+        let of = self.call(turn, Call::Stall);
+        door.stall();
+        tokio::time::sleep(SESSION + GRACE).await;
+        door.resume();
+        self.recorder.record(Event::Return { of, outcome: Outcome::Done(Reply::Nothing) });
+        Ok(())
+    }
+
+    /// Dies: its connections are cut at once, and what librdkafka would still like to say is not heard.
+    pub(super) fn crash(&mut self) {
+        if let Some(door) = self.doors.last() {
+            door.close();
+        }
+        if let Some(life) = self.life.take() {
+            // Takes its time, and nobody needs to wait for it.
+            tokio::task::spawn_blocking(move || life.close());
+        }
+    }
+
+    fn crashed(&self, turn: Turn<'_>) {
+        let Step { id: step, client, .. } = *turn.step;
+        self.recorder.record(Event::Crashed { step, client });
+    }
+
+    fn crash_if_told(&mut self, turn: Turn<'_>) {
+        if turn.step.crash {
+            self.crash();
+            self.crashed(turn);
+        }
+    }
+
+    fn call(&self, turn: Turn<'_>, call: Call) -> EventId {
+        let Step { id: step, client, .. } = *turn.step;
+        self.recorder.record(Event::Call { step, client, call })
+    }
+
+    /// Records what the client knows of a call in the end.
+    fn told(&self, of: EventId, door: &Door, outcome: Outcome) {
+        let outcome = door.known(of, outcome, true);
+        self.recorder.record(Event::Return { of, outcome });
+    }
+
+    /// The same of a send, which is sent again as the delivery says.
+    fn told_of_send(&self, of: EventId, door: &Door, outcome: Outcome) {
+        let retries = self.spec.delivery != Some(Delivery::AtMostOnce);
+        let outcome = door.known(of, outcome, retries);
+        self.recorder.record(Event::Return { of, outcome });
+    }
+
+    /// What a send that failed means to the client.
+    fn refused(&mut self, error: &KafkaError) -> Outcome {
         let plain =
             matches!(self.spec.delivery, Some(Delivery::AtMostOnce | Delivery::AtLeastOnce));
-        let room = self.room.clone();
-        let life = self.ready()?;
-        life.wrote |= life.in_transaction;
-        let producer = life.producer()?.clone();
-        let mut sent = Vec::new();
-        for record in records {
-            let of = call(Call::Send { partition, records: vec![record], sequence: None });
-            let (key, value) = payload::encode(&room.name, partition, &record);
-            let message = FutureRecord::to(&room.name)
-                .partition(partition.index())
-                .key(&key[..])
-                .payload(&value[..]);
-            sent.push((of, producer.send_result(message).map_err(|(error, _)| error)));
+        let failure = failure(error);
+        if let Some(life) = self.life.as_mut().filter(|_| !plain) {
+            life.failed(&failure);
         }
-        for (of, queued) in sent {
-            let outcome = match queued {
-                Ok(delivery) => match delivery.await {
-                    Ok(Ok(delivered)) => {
-                        let base = (acks && delivered.offset >= 0).then_some(delivered.offset);
-                        Outcome::Done(Reply::Appended { base })
-                    }
-                    Ok(Err((error, _))) => life.refused(&error, plain),
-                    Err(_) => Outcome::Unknown,
-                },
-                Err(error) => life.refused(&error, plain),
-            };
-            tell(of, if acks { outcome } else { Outcome::Unknown });
-        }
-        Ok(())
+        failure.outcome
     }
 
     fn may_send(&mut self) -> Result<(), Skip> {
         let transactional = self.spec.txn().is_some();
-        let life = self.ready()?;
-        match (transactional, life.in_transaction, life.must_abort) {
-            (true, false, _) => Err(Skip::NoTransaction),
-            (true, true, true) => Err(Skip::MustAbort),
+        match &self.ready()?.transaction {
+            None if transactional => Err(Skip::NoTransaction),
+            Some(transaction) if transaction.must_abort => Err(Skip::MustAbort),
             _ => Ok(()),
         }
     }
@@ -283,203 +551,115 @@ impl StockClient {
 }
 
 impl Life {
-    fn producer(&self) -> Result<&FutureProducer, Skip> {
-        self.producer.as_ref().ok_or(Skip::NotOpen)
+    /// Ends what librdkafka does for it. Blocks.
+    fn close(self) {
+        if let Some(reader) = &self.reader {
+            reader.close();
+        }
     }
 
-    fn may_end(&self, commits: bool) -> Result<(), Skip> {
-        match () {
-            () if !self.in_transaction => Err(Skip::NoTransaction),
-            () if commits && self.must_abort => Err(Skip::MustAbort),
-            () if commits && self.unsaved_outputs => Err(Skip::Unsaved),
-            () => Ok(()),
-        }
+    fn writer(&self) -> Result<&Writer, Skip> {
+        self.writer.as_ref().ok_or(Skip::NotOpen)
+    }
+
+    fn reader(&self) -> Result<&Arc<Reader>, Skip> {
+        self.reader.as_ref().ok_or(Skip::NotOpen)
     }
 
     fn may_save_in_transaction(&self) -> Result<(), Skip> {
-        match () {
-            () if !self.in_transaction => Err(Skip::NoTransaction),
-            () if self.must_abort => Err(Skip::MustAbort),
-            () if self.must_rewind => Err(Skip::MustRewind),
-            () => Ok(()),
+        match &self.transaction {
+            None => Err(Skip::NoTransaction),
+            Some(transaction) if transaction.must_abort => Err(Skip::MustAbort),
+            Some(_) if self.must_rewind => Err(Skip::MustRewind),
+            Some(_) => Ok(()),
         }
     }
 
-    async fn commit(&self) -> KafkaResult<()> {
-        self.with_producer(|producer| producer.commit_transaction(PATIENCE)).await
+    async fn poll(&mut self, max: usize) -> KafkaResult<Reply> {
+        let Some(reader) = self.reader.clone() else { return Ok(Reply::Polled(Vec::new())) };
+        let inputs = self.progress.inputs().iter();
+        let from: Vec<_> = inputs.map(|input| (input.partition, input.fetched)).collect();
+        let reading = move || reader.take(&from, max).map_err(|error| reader.why(error));
+        let taken = blocking(reading).await?.into_iter().enumerate();
+        let fetched = taken.filter_map(|(place, taken)| self.progress.take(place, taken));
+        Ok(Reply::Polled(fetched.collect()))
     }
 
-    async fn abort(&self) -> KafkaResult<()> {
-        self.with_producer(|producer| producer.abort_transaction(PATIENCE)).await
+    /// Starts reading these inputs, from their saved positions.
+    async fn go_to_saved(&mut self, inputs: Vec<Partition>) -> KafkaResult<()> {
+        self.progress = Progress::at_start(&inputs);
+        self.from_saved(inputs, Reader::start).await
     }
 
-    async fn with_producer(
-        &self,
-        ask: impl FnOnce(FutureProducer) -> KafkaResult<()> + Send + 'static,
+    /// Goes back to the saved positions of what it reads.
+    async fn go_back(&mut self) -> KafkaResult<()> {
+        let inputs = self.progress.inputs().iter().map(|input| input.partition).collect();
+        self.from_saved(inputs, Reader::seek).await
+    }
+
+    async fn from_saved(
+        &mut self,
+        inputs: Vec<Partition>,
+        begin: fn(&Reader, &[(Partition, Option<Offset>)]) -> KafkaResult<()>,
     ) -> KafkaResult<()> {
-        match self.producer.clone() {
-            Some(producer) => blocking(move || ask(producer)).await,
-            None => Err(KafkaError::Canceled),
-        }
-    }
-
-    async fn poll(&mut self, room: &Room, max: usize) -> KafkaResult<Vec<Fetched>> {
-        let Some(consumer) = self.consumer.clone() else { return Ok(Vec::new()) };
-        let from: Vec<(Partition, Offset)> =
-            self.progress.inputs().iter().map(|input| (input.partition, input.fetched)).collect();
-        let room = room.clone();
-        let taken = blocking(move || take(&consumer, &room, &from, max)).await?;
-        let places = taken.into_iter().enumerate();
-        Ok(places.filter_map(|(place, taken)| self.progress.take(place, taken)).collect())
-    }
-
-    async fn save(
-        &self,
-        room: &Room,
-        positions: &[(Partition, Offset)],
-        in_transaction: bool,
-    ) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in positions {
-            list.add_partition_offset(&room.name, partition.index(), At::Offset(*offset))?;
-        }
-        let Some(consumer) = self.consumer.clone() else { return Err(KafkaError::Canceled) };
-        if in_transaction {
-            let group = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
-            return self
-                .with_producer(move |producer| {
-                    producer.send_offsets_to_transaction(&list, &group, PATIENCE)
-                })
-                .await;
-        }
-        blocking(move || consumer.commit(&list, CommitMode::Sync)).await
-    }
-
-    async fn go_to_saved(&mut self, room: &Room, consumer: &Consumer) -> KafkaResult<()> {
-        let Some(client) = self.consumer.clone() else { return Ok(()) };
-        let (room, inputs) = (room.clone(), consumer.inputs.clone());
+        let Some(reader) = self.reader.clone() else { return Ok(()) };
         let positions = blocking(move || {
-            let mut list = TopicPartitionList::new();
-            for input in &inputs {
-                list.add_partition(&room.name, input.index());
-            }
-            let committed = client.committed_offsets(list, PATIENCE)?;
-            let positions: Vec<(Partition, Option<Offset>)> = committed
-                .elements()
-                .iter()
-                .map(|element| (room.partition(element.partition()), known(element.offset())))
-                .collect();
-            let mut start = TopicPartitionList::new();
-            for (partition, position) in &positions {
-                let at = At::Offset(position.unwrap_or(0));
-                start.add_partition_offset(&room.name, partition.index(), at)?;
-            }
-            client.assign(&start)?;
+            let positions = reader.saved(&inputs).map_err(|error| reader.why(error))?;
+            begin(&reader, &positions)?;
             Ok(positions)
-        })
-        .await?;
-        self.progress.go_to_saved(&positions);
+        });
+        self.progress.go_to_saved(&positions.await?);
         Ok(())
-    }
-
-    fn refused(&mut self, error: &KafkaError, plain: bool) -> Outcome {
-        let failure = failure(error);
-        if !plain {
-            self.failed(&failure);
-        }
-        failure.outcome
     }
 
     /// A transaction that something failed in can only be aborted; without one the client must start again.
     fn failed(&mut self, failure: &Failure) {
-        if self.in_transaction && failure.broken != Skip::Fenced {
-            self.must_abort = true;
-        } else {
-            self.broken = Some(failure.broken);
+        match &mut self.transaction {
+            Some(transaction) if failure.broken != Skip::Fenced => transaction.must_abort = true,
+            _ => self.broken = Some(failure.broken),
         }
     }
 }
 
-async fn open_producer(room: &Room, delivery: Delivery) -> KafkaResult<FutureProducer> {
-    let mut config = room.config();
-    config.set("linger.ms", "0").set("message.timeout.ms", "10000");
-    match delivery {
-        Delivery::AtMostOnce => config.set("acks", "0").set("retries", "0"),
-        Delivery::AtLeastOnce => config.set("acks", "all").set("enable.idempotence", "false"),
-        Delivery::Idempotent => config.set("enable.idempotence", "true"),
-        Delivery::Transactional { txn, .. } => config.set("transactional.id", room.txn(txn)),
-    };
-    let producer: FutureProducer = config.create()?;
-    if matches!(delivery, Delivery::Transactional { .. }) {
-        let opened = producer.clone();
-        blocking(move || opened.init_transactions(PATIENCE)).await?;
-    }
-    Ok(producer)
-}
-
-pub(super) fn open_consumer(room: &Room, consumer: &Consumer) -> KafkaResult<BaseConsumer> {
-    reader(room, &room.group(consumer.group), consumer.isolation)
-}
-
-/// A consumer that saves nothing by itself and tells where partitions end.
-pub(super) fn reader(room: &Room, group: &str, isolation: Isolation) -> KafkaResult<BaseConsumer> {
-    let level = match isolation {
-        Isolation::ReadCommitted => "read_committed",
-        Isolation::ReadUncommitted => "read_uncommitted",
-    };
-    let mut config = room.config();
-    config.set("group.id", group).set("isolation.level", level);
-    config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    config.set("fetch.wait.max.ms", "10").set("auto.offset.reset", "error");
-    config.create()
-}
-
-/// Reads from the assigned partitions until so many records are there, all have ended, or nothing comes any more.
-pub(super) fn take(
-    consumer: &BaseConsumer,
-    room: &Room,
-    from: &[(Partition, Offset)],
-    max: usize,
-) -> KafkaResult<Vec<Taken>> {
-    let mut taken: Vec<Taken> =
-        from.iter().map(|(_, next)| Taken { next: *next, records: Vec::new() }).collect();
-    let place = |partition: i32| from.iter().position(|(one, _)| one.index() == partition);
-    let mut open = from.len();
-    let mut count = 0;
-    let mut last = Instant::now();
-    while count < max && open > 0 && last.elapsed() < IDLE.max(PATIENCE / 10) {
-        match consumer.poll(IDLE) {
-            None if count > 0 || last.elapsed() >= IDLE => break,
-            None => {}
-            Some(Ok(message)) => {
-                last = Instant::now();
-                let Some(place) = place(message.partition()) else { continue };
-                let partition = room.partition(message.partition());
-                let record =
-                    payload::decode(&room.name, partition, message.key(), message.payload());
-                taken[place].records.push((message.offset(), record));
-                taken[place].next = message.offset() + 1;
-                count += 1;
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-            Some(Err(error)) => return Err(error),
+/// Lets the client ask, while the door knows what for. None if the client crashed over it. `later`: what is asked for may
+/// leave the client only when that is over.
+async fn ask<T>(
+    door: &Door,
+    errand: Errand,
+    asking: impl Future<Output = T>,
+    later: bool,
+) -> Option<T> {
+    let crashes = errand.crashes();
+    door.begin(errand);
+    let answer = async {
+        let answer = asking.await;
+        if later && door.is_waiting() {
+            // If it does not come, there is nothing that could meet a fate.
+            let _ = timeout(SOON, door.struck()).await;
         }
-    }
-    Ok(taken)
+        answer
+    };
+    let answer = tokio::select! {
+        biased;
+        () = door.struck(), if crashes => None,
+        answer = answer => Some(answer),
+    };
+    door.end();
+    answer
 }
 
-pub(super) fn known(at: At) -> Option<Offset> {
-    match at {
-        At::Offset(offset) => Some(offset),
-        _ => None,
+/// Looks after a member as long as there is one.
+async fn look_after(reader: Weak<Reader>) {
+    while let Some(reader) = reader.upgrade() {
+        reader.look_after();
+        drop(reader);
+        tokio::time::sleep(LOOK_AFTER_EVERY).await;
     }
 }
 
-/// librdkafka blocks; the threads for that are tokio's.
-pub(super) async fn blocking<T: Send + 'static>(
-    ask: impl FnOnce() -> KafkaResult<T> + Send + 'static,
-) -> KafkaResult<T> {
-    tokio::task::spawn_blocking(ask).await.unwrap_or(Err(KafkaError::Canceled))
+/// How long a step waits for one answer.
+fn patience(step: &Step) -> Duration {
+    if step.crash { LAST_PATIENCE } else { PATIENCE }
 }
 
 fn done(result: KafkaResult<()>) -> Outcome {

@@ -1,35 +1,42 @@
 //! A stock client: librdkafka through `rdkafka`, what real applications link. It drives the same broker by other code than
 //! ours, and reads it back.
 //!
-//! It does the ordinary path: the four deliveries, transactions, consuming and positions, and crashes of the client between
-//! calls. It chooses its sequence numbers and retries itself, so fates cannot befall its requests, and it does not speak the
-//! transaction protocol of KIP-890 part 2. Plans for it are drawn without both.
+//! It does all that a plan may ask: the four deliveries, transactions, consuming alone or as a member of a group, positions,
+//! and crashes. It chooses its sequence numbers and retries itself; fates befall its requests in a proxy (`door`). It speaks
+//! the transaction protocol before KIP-890 part 2 only.
+//!
+//! In reading order: `rooms` (a case's part of the cluster), `settings`, `producing` and `consuming` (librdkafka, as a case
+//! uses it), `door`, `client` (operations of a plan), `errors`, `readback` (the epilogue), `mock`. `price` stands apart.
 
 mod client;
+mod consuming;
+mod door;
 mod errors;
+mod mock;
 pub mod price;
+mod producing;
 mod readback;
+mod rooms;
+mod settings;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join, join_all, try_join_all};
+use futures::future::{BoxFuture, join_all, try_join_all};
 use onceness_reference::features::Features;
 use onceness_reference::history::{Event, HISTORY_VERSION, Header, History};
-use onceness_reference::ids::Partition;
 use onceness_reference::plan::{Fault, Plan};
-use onceness_reference::wellformed::PARTITIONS_MAX;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use crate::node::{Host, Node};
 use crate::record::Recorder;
 use crate::{Adapter, TargetError};
-use client::StockClient;
+use client::{StockClient, Turn};
+use consuming::blocking;
+use mock::Mock;
+use rooms::{Room, Rooms};
 
 /// How long any one call to librdkafka may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -37,11 +44,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A cluster, driven by librdkafka.
 pub struct Stock {
     place: Place,
-    admin: AdminClient<DefaultClientContext>,
-    rooms: Mutex<Rooms>,
-    made: AtomicU32,
+    rooms: Rooms,
     /// The node that it runs on, if we may hurt it.
     host: Option<Host>,
+    /// The cluster itself, if it is librdkafka's own.
+    mock: Option<Mock>,
 }
 
 /// Where the cluster is, and what this run's topics are called.
@@ -49,20 +56,6 @@ pub struct Stock {
 struct Place {
     bootstrap: String,
     run: String,
-}
-
-/// The topics of this run.
-#[derive(Debug, Default)]
-struct Rooms {
-    free: Vec<String>,
-    all: Vec<String>,
-}
-
-/// One case's part of the cluster: a topic, and prefixes for groups and transactional ids.
-#[derive(Clone, Debug)]
-struct Room {
-    bootstrap: String,
-    name: String,
 }
 
 impl std::fmt::Debug for Stock {
@@ -80,17 +73,25 @@ impl Stock {
         let bootstrap = addresses.join(",");
         let run = format!("onceness-{:08x}", fastrand::u32(..));
         let place = Place { bootstrap, run };
-        let admin: AdminClient<DefaultClientContext> =
-            place.config().create().map_err(|error| place.error("create a client", &error))?;
         // Asks for the list of topics: the cheapest question that only a Kafka broker answers.
         let config = place.config();
-        let metadata = client::blocking(move || {
+        let metadata = blocking(move || {
             let asking: BaseConsumer = config.create()?;
             asking.fetch_metadata(None, PATIENCE).map(drop)
         });
         metadata.await.map_err(|error| place.error("Metadata", &error))?;
-        let (rooms, made) = (Mutex::default(), AtomicU32::new(0));
-        Ok(Stock { place, admin, rooms, made, host: None })
+        Ok(Stock { rooms: Rooms::at(&place)?, place, host: None, mock: None })
+    }
+
+    /// Starts librdkafka's mock cluster in this process, and drives it. It ends with this value.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn mock() -> Result<Stock, TargetError> {
+        let mock = Mock::start()?;
+        let place = Place { bootstrap: mock.bootstrap().to_owned(), run: "onceness".to_owned() };
+        // It makes topics as they are asked for, and knows no request for it.
+        Ok(Stock { rooms: Rooms::unmade(&place), place, host: None, mock: Some(mock) })
     }
 
     /// The same for a node that we may hurt. [`Adapter::clean`] stops it.
@@ -120,26 +121,34 @@ impl Stock {
     }
 
     async fn run_in_turn(&self, plan: &Plan) -> Result<History, TargetError> {
-        let room = self.take_room().await?;
-        let recorder = Recorder::default();
+        let room = self.rooms.take().await?;
+        let recorder = Arc::new(Recorder::default());
         let clients = plan.clients.iter().cloned();
-        let mut clients: Vec<_> =
-            clients.map(|spec| StockClient::new(spec, room.clone())).collect();
-        for round in &plan.rounds {
+        let mut clients: Vec<StockClient> =
+            clients.map(|spec| StockClient::new(spec, room.clone(), recorder.clone())).collect();
+        for (round, planned) in plan.rounds.iter().enumerate() {
             let (meanwhile, before): (Vec<Fault>, Vec<Fault>) =
-                round.faults.iter().partition(|fault| fault.overlaps());
+                planned.faults.iter().partition(|fault| fault.overlaps());
             for fault in before {
                 self.strike(&recorder, fault).await?;
             }
+            let held: Vec<_> = clients.iter().flat_map(StockClient::doors).cloned().collect();
+            let late = held.iter().map(|door| door.release(round));
             let steps = clients.iter_mut().filter_map(|client| {
-                let step = round.steps.iter().find(|step| step.client == client.id())?;
-                Some(client.perform(&recorder, step))
+                let step = planned.steps.iter().find(|step| step.client == client.id())?;
+                Some(client.perform(Turn { step, round }))
             });
             let struck = meanwhile.into_iter().map(|fault| self.strike(&recorder, fault));
-            let (_, struck) = join(join_all(steps), try_join_all(struck)).await;
+            let (_, steps, struck) =
+                tokio::join!(join_all(late), join_all(steps), try_join_all(struck));
             struck?;
+            steps.into_iter().collect::<Result<(), TargetError>>()?;
+        }
+        for door in clients.iter().flat_map(StockClient::doors) {
+            door.release(usize::MAX).await;
         }
         // Every client is gone, without a word, before fresh ones look.
+        clients.iter_mut().for_each(StockClient::crash);
         drop(clients);
         recorder.record(Event::Healed);
         readback::heal(&room, plan, &recorder).await;
@@ -152,94 +161,42 @@ impl Stock {
             partitions: plan.partitions,
             clients: plan.clients.clone(),
         };
-        Ok(History { header, events: recorder.into_events() })
-    }
-
-    async fn clean_up(&self) -> Result<(), TargetError> {
-        let all = std::mem::take(&mut *self.rooms()).all;
-        if all.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&str> = all.iter().map(String::as_str).collect();
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let groups = readback::groups(&self.place.bootstrap, &self.place.run);
-        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let mut groups_gone = Ok(());
-        if !groups.is_empty() {
-            let gone = self.admin.delete_groups(&groups, &options).await;
-            groups_gone = gone.map(drop).map_err(|error| self.place.error("DeleteGroups", &error));
-        }
-        let gone = self.admin.delete_topics(&names, &options).await;
-        for gone in gone.map_err(|error| self.place.error("DeleteTopics", &error))? {
-            match gone {
-                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
-                Err((_, code)) => {
-                    return Err(self.place.error("DeleteTopics", &KafkaError::AdminOp(code)));
-                }
-            }
-        }
-        groups_gone
-    }
-
-    async fn make_rooms(&self, count: usize) -> Result<(), TargetError> {
-        let names: Vec<String> = (0..count).map(|_| self.new_name()).collect();
-        // Noted before they are made: what is interrupted in between is deleted all the same.
-        self.rooms().all.extend(names.iter().cloned());
-        let topics: Vec<NewTopic<'_>> = names
-            .iter()
-            .map(|name| {
-                let topic =
-                    NewTopic::new(name, i32::from(PARTITIONS_MAX), TopicReplication::Fixed(-1));
-                topic.set("segment.index.bytes", "16384")
-            })
-            .collect();
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let made = self.admin.create_topics(&topics, &options).await;
-        for made in made.map_err(|error| self.place.error("CreateTopics", &error))? {
-            made.map_err(|(_, code)| self.place.error("CreateTopics", &KafkaError::AdminOp(code)))?;
-        }
-        self.rooms().free.extend(names);
-        Ok(())
-    }
-
-    async fn take_room(&self) -> Result<Room, TargetError> {
-        loop {
-            let free = self.rooms().free.pop();
-            match free {
-                Some(name) => return Ok(Room { bootstrap: self.place.bootstrap.clone(), name }),
-                None => self.make_rooms(1).await?,
-            }
-        }
-    }
-
-    fn new_name(&self) -> String {
-        format!("{}-{}", self.place.run, self.made.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn rooms(&self) -> std::sync::MutexGuard<'_, Rooms> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(History { header, events: recorder.take() })
     }
 }
 
 impl Adapter for Stock {
     fn describe(&self) -> String {
         let (_, version) = rdkafka::util::get_rdkafka_version();
+        if self.mock.is_some() {
+            return format!("mock, librdkafka's own cluster, by librdkafka {version}");
+        }
         let told = format!("kafka://{} by librdkafka {version}", self.place.bootstrap);
         self.host.as_ref().map_or(told.clone(), |host| format!("{}, {told}", host.node().name()))
     }
 
     fn features(&self) -> Features {
         let hurt = self.host.is_some();
-        Features { tv1: true, restart: hurt, kill: hurt, pause: hurt, dear: true, ..Features::NONE }
+        Features {
+            tv1: true,
+            fates: true,
+            members: true,
+            shared: true,
+            restart: hurt,
+            kill: hurt,
+            pause: hurt,
+            dear: true,
+            ..Features::NONE
+        }
     }
 
     fn prepare(&self, cases: usize) -> BoxFuture<'_, Result<(), TargetError>> {
         Box::pin(async move {
             let Some(host) = &self.host else {
-                return self.make_rooms(cases).await;
+                return self.rooms.make(cases).await;
             };
             let _stay = host.share().await?;
-            self.make_rooms(cases).await
+            self.rooms.make(cases).await
         })
     }
 
@@ -259,8 +216,8 @@ impl Adapter for Stock {
     fn clean(&self) -> BoxFuture<'_, Result<(), TargetError>> {
         Box::pin(async {
             match &self.host {
-                Some(host) => host.close(self.clean_up()).await,
-                None => self.clean_up().await,
+                Some(host) => host.close(self.rooms.clean()).await,
+                None => self.rooms.clean().await,
             }
         })
     }
@@ -268,7 +225,7 @@ impl Adapter for Stock {
 
 impl Place {
     fn config(&self) -> ClientConfig {
-        config(&self.bootstrap)
+        settings::client(&self.bootstrap)
     }
 
     fn error(&self, request: &str, error: &KafkaError) -> TargetError {
@@ -292,31 +249,5 @@ pub(crate) async fn read_back(
     let place = Place { bootstrap: room.bootstrap.clone(), run: String::new() };
     let read = readback::read(&room, plan, &recorder).await;
     read.map_err(|error| place.error("reading back by librdkafka", &error))?;
-    Ok(recorder.into_events())
-}
-
-impl Room {
-    fn group(&self, group: onceness_reference::ids::GroupId) -> String {
-        format!("{}-{group}", self.name)
-    }
-
-    fn txn(&self, txn: onceness_reference::ids::TxnId) -> String {
-        format!("{}-{txn}", self.name)
-    }
-
-    fn config(&self) -> ClientConfig {
-        config(&self.bootstrap)
-    }
-
-    fn partition(&self, partition: i32) -> Partition {
-        // Rooms have at most PARTITIONS_MAX partitions.
-        Partition(partition as u32)
-    }
-}
-
-fn config(bootstrap: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap);
-    config.set("socket.timeout.ms", "10000");
-    config
+    Ok(recorder.take())
 }

@@ -135,6 +135,8 @@ impl Adapter for Kafka {
             pause: self.host.is_some(),
             dear: true,
             members: self.cluster.has_members(),
+            // The test client is no dynamic member.
+            shared: false,
         }
     }
 

@@ -3,4 +3,5 @@
 mod hostile;
 mod librdkafka;
 mod serving;
+mod stock;
 mod wire;

@@ -7,7 +7,7 @@ use onceness::report::{Report, json, junit, table};
 use onceness::target::Client;
 use onceness::{Exit, Rig, certify as library};
 
-use super::{Refusal, inconclusive, open, options, runtime, usage};
+use super::{Refusal, complete, inconclusive, open, options, usage};
 use crate::cli::CertifyArgs;
 use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
@@ -59,7 +59,7 @@ pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal
     }
     let rig = Rig { folder: Some(folder.clone()), config, ..Rig::default() };
     tell(&format!("certifying {target}, seed {}", options.seed));
-    let mut report = runtime()?.block_on(async {
+    let mut report = complete(async {
         let adapter = open(&target, &rig).await?;
         let extent = Extent { cases: options.cases, time: options.time };
         let run = library(adapter, &options, &rig);

@@ -78,8 +78,16 @@ fn inconclusive(reason: impl fmt::Display) -> Refusal {
     Refusal { exit: Exit::Inconclusive, reason: reason.to_string() }
 }
 
-fn runtime() -> Result<Runtime, Refusal> {
-    Runtime::new().map_err(|error| inconclusive(format!("failed to start threads: {error}")))
+/// What a client that was cut off still has to do when all is done is not waited for longer than this.
+const LAST_THREADS: Duration = Duration::from_secs(2);
+
+/// Does all of it, on as many threads as it takes.
+fn complete<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let runtime = Runtime::new()
+        .map_err(|error| inconclusive(format!("failed to start threads: {error}")))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_THREADS);
+    done
 }
 
 /// Reaches the target, and listens for Ctrl-C from here on.
@@ -135,10 +143,11 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
         jobs: jobs.unwrap_or(match target.client() {
             None => cores,
             // Those that hurt the broker wait for all others.
-            Some(Client::Wire) if target.is_hurt() => 16,
+            Some(_) if target.is_hurt() => 16,
             Some(Client::Wire) => 64,
-            // Each of its clients is some threads of its own.
-            Some(Client::Rdkafka | Client::Both) => 8,
+            // Each of its clients is some threads of its own, and mostly waits.
+            Some(Client::Rdkafka) => 64,
+            Some(Client::Both) => 16,
         }),
         claims: judging.claims.unwrap_or_else(Claims::all),
         accept: match judging.accept {
@@ -159,7 +168,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
                 .map_or(onceness::options::Confirm::ONCE, |shrinking| shrinking.confirm),
             final_runs: match target {
                 Target::Memory(_) => 1,
-                Target::Kafka { .. } => 10,
+                Target::Kafka { .. } | Target::Mock => 10,
                 // Seconds each, one after the other.
                 Target::Launch { .. } | Target::Container { .. } => 3,
             },

@@ -6,12 +6,12 @@ use onceness::{Exit, Rig};
 use onceness_reference::generate;
 use onceness_reference::text::plan_to_json;
 
-use super::{Refusal, open, runtime};
+use super::{Refusal, complete, open};
 use crate::cli::PlanArgs;
 use crate::terminal::{print, tell};
 
 pub(crate) fn plan(args: &PlanArgs, config: Config) -> Result<Exit, Refusal> {
-    let features = runtime()?.block_on(async {
+    let features = complete(async {
         let rig = Rig { config, ..Rig::default() };
         let adapter = open(&args.target, &rig).await?;
         let features = adapter.features();

@@ -8,7 +8,7 @@ use onceness_adapters::price::Load;
 use onceness_adapters::stock::price::StockMeter;
 
 use super::certify::random_seed;
-use super::{Refusal, inconclusive, runtime, usage};
+use super::{Refusal, complete, inconclusive, usage};
 use crate::cli::PriceArgs;
 use crate::progress::{Extent, watch};
 use crate::signals;
@@ -39,7 +39,7 @@ pub(crate) fn price(args: PriceArgs) -> Result<Exit, Refusal> {
     }
     let rig = Rig::default();
     tell(&format!("pricing {}, seed {}", options.target, options.load.seed));
-    let mut prices = runtime()?.block_on(async {
+    let mut prices = complete(async {
         signals::listen(&rig.stop);
         let meter = tokio::select! {
             meter = StockMeter::connect(addresses, options.load) => meter

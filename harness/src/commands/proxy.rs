@@ -12,7 +12,7 @@ use onceness_adapters::proxy::{CopyNumber, HeldId, Proxy};
 use tokio::sync::mpsc;
 
 use super::certify::random_seed;
-use super::{Refusal, runtime, usage};
+use super::{Refusal, complete, usage};
 use crate::cli::ProxyArgs;
 use crate::signals;
 use crate::terminal::{print, tell};
@@ -26,7 +26,7 @@ pub(crate) fn proxy(args: ProxyArgs) -> Result<Exit, Refusal> {
         None => Faults::default(),
     };
     let seed = args.seed.unwrap_or_else(random_seed);
-    runtime()?.block_on(serve(args, faults, seed))
+    complete(serve(args, faults, seed))
 }
 
 /// What the owner of the proxy hands over to whoever prints and releases.

@@ -8,7 +8,7 @@ use onceness::report::style::count;
 use onceness::{Exit, Rig, Target};
 
 use super::run::once;
-use super::{Refusal, accepting_nothing, open_for, options, runtime, usage};
+use super::{Refusal, accepting_nothing, complete, open_for, options, usage};
 use crate::cli::ReplayArgs;
 use crate::terminal::{print, tell};
 
@@ -21,7 +21,7 @@ pub(crate) fn replay(args: ReplayArgs, config: Config) -> Result<Exit, Refusal> 
     let options = options(&target, accepting_nothing(args.judging), None);
     let times = args.times.unwrap_or(if target.is_deterministic() { 1 } else { TIMES_ON_BROKERS });
     let rig = Rig { config, ..Rig::default() };
-    let (last, ran) = runtime()?.block_on(async {
+    let (last, ran) = complete(async {
         let adapter = open_for(&loaded.plan, &target, &rig).await?;
         let mut last: Option<Judged> = None;
         let mut ran = 0;

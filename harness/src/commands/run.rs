@@ -13,7 +13,7 @@ use onceness_adapters::Adapter;
 use onceness_reference::plan::Plan;
 use onceness_reference::text::history_to_lines;
 
-use super::{Refusal, inconclusive, open_for, options, runtime, usage};
+use super::{Refusal, complete, inconclusive, open_for, options, usage};
 use crate::cli::RunArgs;
 use crate::terminal::{print, tell};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(args: RunArgs, config: Config) -> Result<Exit, Refusal> {
     }
     let options = options(&args.target, args.judging, None);
     let rig = Rig { config, ..Rig::default() };
-    let judged = runtime()?.block_on(async {
+    let judged = complete(async {
         let adapter = open_for(&plan, &args.target, &rig).await?;
         let judged = once(&adapter, &plan, &rig).await;
         if let Some(trouble) = clean(adapter.as_ref(), &rig).await {

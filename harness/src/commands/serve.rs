@@ -6,13 +6,13 @@ use onceness_adapters::serve::Server;
 use onceness_reference::rules::Rules;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Refusal, inconclusive, runtime, usage};
+use super::{Refusal, complete, inconclusive, usage};
 use crate::cli::ServeArgs;
 use crate::signals;
 use crate::terminal::{print, tell};
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
-    runtime()?.block_on(async {
+    complete(async {
         let rules = args.defect.map_or_else(Rules::default, |defect| (defect.rules)());
         let server = match &args.journal {
             None => Server::listen(rules, &args.listen).await,

@@ -15,7 +15,7 @@ use onceness_reference::plan::Plan;
 
 use super::replay::{TIMES_ON_BROKERS, target_of};
 use super::run::once;
-use super::{Refusal, accepting_nothing, open_for, options, runtime, usage};
+use super::{Refusal, accepting_nothing, complete, open_for, options, usage};
 use crate::cli::ShrinkArgs;
 use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
@@ -28,7 +28,7 @@ pub(crate) fn shrink(args: ShrinkArgs, config: Config) -> Result<Exit, Refusal> 
     let rig = Rig { folder: Some(folder), config, ..Rig::default() };
     let times = args.times.unwrap_or(if target.is_deterministic() { 1 } else { TIMES_ON_BROKERS });
     let property = args.property.or(loaded.property);
-    let shrunk = runtime()?.block_on(async {
+    let shrunk = complete(async {
         let adapter = open_for(&loaded.plan, &target, &rig).await?;
         let found = fail(&adapter, &loaded.plan, property.as_deref(), times, &options, &rig).await;
         let shrunk = match found {

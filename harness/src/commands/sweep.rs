@@ -14,7 +14,7 @@ use onceness_adapters::Adapter;
 use onceness_reference::features::Features;
 use onceness_reference::plan::{Plan, Protocol};
 
-use super::{Refusal, inconclusive, open, options, runtime, usage};
+use super::{Refusal, complete, inconclusive, open, options, usage};
 use crate::cli::{CertifyArgs, Sweep};
 use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
@@ -50,7 +50,7 @@ pub(crate) fn sweep(args: CertifyArgs, what: &Sweep, config: Config) -> Result<E
     }
     let rig = Rig { folder: Some(folder.clone()), config, ..Rig::default() };
     tell(&format!("sweeping {target}"));
-    let mut report = runtime()?.block_on(async {
+    let mut report = complete(async {
         let adapter: Arc<dyn Adapter> = open(&target, &rig).await?;
         let features = adapter.features();
         let (bases, left_out) = match named {

@@ -173,7 +173,11 @@ fn describe_consumer(consumer: &Consumer) -> String {
         Saving::AfterProcessing => "processes, then saves",
         Saving::InTransaction => "saves in its transactions",
     };
-    let member = if consumer.member { "as the member of" } else { "with the offsets of" };
+    let member = match (consumer.member, consumer.shared) {
+        (true, true) => "as one of the members of",
+        (true, false) => "as the member of",
+        (false, _) => "with the offsets of",
+    };
     format!(
         "reads {} at {} {member} group {}, {how}",
         inputs.join(", "),
@@ -252,6 +256,7 @@ fn tell_call(call: &Call) -> String {
             format!("saves the position of {group}{inside}: {}", list(&positions))
         }
         Call::Rewind => "rewinds to the saved position".to_owned(),
+        Call::Stall => "stands still until its session is over".to_owned(),
         Call::Close => "closes".to_owned(),
     }
 }

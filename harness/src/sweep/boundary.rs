@@ -222,6 +222,7 @@ impl<'a> Career<'a> {
             Op::SaveInTransaction => format!("{who} saves{within}"),
             Op::Forward { to, .. } => format!("{who} writes to {to}{within}"),
             Op::Rewind => format!("{who} rewinds"),
+            Op::Stall => format!("{who} stalls"),
             Op::Crash => format!("{who} crashes"),
             Op::Close => format!("{who} closes"),
         }

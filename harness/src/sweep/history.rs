@@ -46,6 +46,7 @@ pub fn read_process_write(protocol: Protocol, features: Features, schedule: u64)
     let downstream = Consumer {
         group: GroupId(1),
         member: false,
+        shared: false,
         inputs: OUTPUTS.to_vec(),
         isolation: Isolation::ReadCommitted,
         saving: Saving::AfterProcessing,
@@ -54,6 +55,7 @@ pub fn read_process_write(protocol: Protocol, features: Features, schedule: u64)
     let consumer = Consumer {
         group: GroupId(0),
         member: features.members,
+        shared: false,
         inputs: vec![INPUT],
         isolation: Isolation::ReadCommitted,
         saving: Saving::InTransaction,

@@ -121,11 +121,21 @@ impl Mishap {
         }
     }
 
-    fn is_possible(self, place: Place, features: Features) -> bool {
+    /// Why a target cannot have it at a place, if so.
+    fn obstacle(self, place: Place, features: Features) -> Option<&'static str> {
         let in_broker = matches!(place, Place::After(Stage::Unmarked | Stage::HalfMarked));
         let at_request = matches!(place, Place::Lost(_) | Place::Applied(_));
         let fault = if in_broker { Some(Fault::Restart) } else { self.fault() };
-        fault.is_none_or(|fault| features.can(fault)) && (features.fates || !at_request)
+        if fault.is_some_and(|fault| !features.can(fault)) {
+            Some(match features.restart {
+                true => "this broker cannot stand still",
+                false => "only a broker behind launch: or container: is killed or paused",
+            })
+        } else if at_request && !features.fates {
+            Some("nothing can befall the requests of this client")
+        } else {
+            None
+        }
     }
 }
 
@@ -145,8 +155,8 @@ pub(super) struct Struck {
 pub(super) enum Variant {
     /// It means nothing there.
     Meaningless,
-    /// The target cannot have it.
-    Impossible,
+    /// The target cannot have it, and why.
+    Impossible(&'static str),
     /// This.
     Plan(Box<Struck>),
 }
@@ -175,8 +185,8 @@ pub(super) fn strike(
     if !complete || !crashed || plan.check().is_err() {
         return Variant::Meaningless;
     }
-    if !mishap.is_possible(boundary.place, features) {
-        return Variant::Impossible;
+    if let Some(why) = mishap.obstacle(boundary.place, features) {
+        return Variant::Impossible(why);
     }
     Variant::Plan(Box::new(Struck {
         plan,
@@ -270,6 +280,7 @@ impl<'a> Work<'a> {
         let consumer = Consumer {
             group: GroupId(self.plan.groups().last().map_or(0, |group| group.0.saturating_add(1))),
             member: false,
+            shared: false,
             inputs: self.boundary.written.partitions.iter().copied().collect(),
             isolation: Isolation::ReadCommitted,
             saving: Saving::AfterProcessing,

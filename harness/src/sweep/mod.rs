@@ -76,8 +76,8 @@ pub struct Cell {
 pub enum Mark {
     /// The mishap means nothing there.
     Meaningless,
-    /// The target cannot have it. Never passed.
-    Impossible,
+    /// The target cannot have it, and why. Never passed.
+    Impossible(&'static str),
     /// Tried, and all that was promised was kept.
     Holds,
     /// Broken, but only by known weaknesses that the user accepts.
@@ -148,6 +148,12 @@ pub async fn sweep(
 /// A cell: which plan, boundary and mishap.
 type Address = (usize, usize, usize);
 
+/// The table of a plan before anything was run.
+#[cfg(test)]
+pub(crate) fn blank(base: &Base, features: Features) -> Vec<Row> {
+    jobs_of(0, base, features).0
+}
+
 /// One cell to be run.
 struct Job {
     address: Address,
@@ -165,7 +171,7 @@ fn jobs_of(base: usize, swept: &Base, features: Features) -> (Vec<Row>, Vec<Job>
         for (column, mishap) in Mishap::ALL.into_iter().enumerate() {
             let mark = match strike(&swept.plan, &boundary, mishap, features) {
                 Variant::Meaningless => Mark::Meaningless,
-                Variant::Impossible => Mark::Impossible,
+                Variant::Impossible(why) => Mark::Impossible(why),
                 Variant::Plan(struck) => {
                     let address = (base, rows.len(), column);
                     let boundary = boundary.clone();
@@ -191,7 +197,7 @@ impl Mark {
     pub fn text(&self) -> &'static str {
         match self {
             Mark::Meaningless => "",
-            Mark::Impossible => "–",
+            Mark::Impossible(_) => "–",
             Mark::Holds => "holds",
             Mark::Accepted => "accepted",
             Mark::Untested(_) => "untested",

@@ -58,7 +58,7 @@ fn a_real_kafka_is_driven_and_read_back_by_librdkafka() {
     let (_alone, address) = alone();
     let before = our_topics(&address);
     let desk = Desk::new();
-    for (client, cases) in [("rdkafka", 16), ("both", 24)] {
+    for (client, cases) in [("rdkafka", 100), ("both", 24)] {
         let done = desk.run(&format!(
             "certify kafka://{address}?client={client} --cases {cases} --seed 3 --accept KAFKA-17754"
         ));

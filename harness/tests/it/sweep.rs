@@ -250,7 +250,7 @@ fn the_table_of_a_sweep_reads_well() {
         restart    the broker is killed and started again
         kill       the broker is killed while the step is under way, and started again
         pause      the broker stands still while the step is under way, and goes on
-        –          the target, driven this way, cannot have it
+        –          not tried: this broker cannot stand still
 
         violated at "c1 starts", InitProducerId lost, held: atomicity, exactly-once
           run it again:  onceness replay onceness-report/sweep/1-6-held.json memory:stale-epoch-accepted

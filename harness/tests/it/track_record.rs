@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use onceness::case;
 
+use crate::onceness::Desk;
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/track-record")
 }
@@ -24,6 +26,21 @@ fn every_counterexample_is_a_plan_that_means_something() {
         let loaded = case::load(&path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(loaded.plan.check(), Ok(()), "{}", path.display());
         assert!(path.join("report.txt").exists(), "{}", path.display());
+    }
+}
+
+/// The broker may be far away, but what was seen on it is here, and still has to be judged as it was.
+#[test]
+fn every_history_breaks_the_property_that_its_report_names() {
+    for path in cases() {
+        let report = fs::read_to_string(path.join("report.txt")).expect("a report");
+        let (title, _) = report.split_once(" violated").expect("a title");
+        let property = title.rsplit(' ').next().expect("a property");
+        let history = path.join("history.jsonl");
+        let done = Desk::new().run(&format!("check {}", history.display()));
+        assert_eq!(done.code, Some(1), "{}: {done:?}", path.display());
+        let broken = |line: &str| line.starts_with(property) && line.contains(" violated (for ");
+        assert!(done.stdout.lines().any(broken), "{property} in {}: {done:?}", path.display());
     }
 }
 

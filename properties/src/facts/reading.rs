@@ -224,7 +224,7 @@ impl<'h> Facts<'h> {
         }
         self.touch(party, at);
         match call {
-            Call::Open | Call::Poll | Call::Rewind => {}
+            Call::Open | Call::Poll | Call::Rewind | Call::Stall => {}
             Call::Send { partition, records, .. } => self.take_send(at, party, *partition, records),
             Call::Begin => {
                 let life = self.parties[usize::from(party)].life;
@@ -406,7 +406,7 @@ impl<'h> Facts<'h> {
                     }
                 }
             }
-            Call::Process { .. } => {}
+            Call::Process { .. } | Call::Stall => {}
         }
     }
 

@@ -195,6 +195,22 @@ mod order {
         );
     }
 
+    /// What was lost took the connection with it, and nobody knows what that still carried.
+    #[test]
+    fn swapped_without_acknowledgements_around_a_loss_is_allowed() {
+        let mut story = Story::of([producer(Delivery::AtMostOnce)]);
+        for (tag, fate) in [(1, None), (2, Some(Fate::RequestLost)), (3, None)] {
+            let send = story.send(0, 0, &[tag]);
+            if let Some(fate) = fate {
+                story.answer(send, fate, Outcome::Unknown);
+            }
+            story.returns(send, Outcome::Unknown);
+        }
+        story.healed();
+        story.read(0, 2, &[(0, 3), (1, 1)]);
+        story.accuses_none();
+    }
+
     #[test]
     fn swapped_though_acknowledged_before() {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);

@@ -34,7 +34,8 @@ pub(crate) fn transactional(protocol: Protocol) -> Delivery {
 
 /// Reads partition 0 for group 0, at read_committed.
 pub(crate) fn consumer(saving: Saving, member: bool) -> Consumer {
-    Consumer { group: GroupId(0), member, inputs: vec![Partition(0)], isolation: RC, saving }
+    let inputs = vec![Partition(0)];
+    Consumer { group: GroupId(0), member, shared: false, inputs, isolation: RC, saving }
 }
 
 pub(crate) fn reader(saving: Saving) -> (Option<Delivery>, Option<Consumer>) {

@@ -3,11 +3,12 @@
 use expect_test::expect;
 use onceness_properties::Claim;
 use onceness_reference::code::Code;
-use onceness_reference::history::{Call, Outcome};
+use onceness_reference::history::{Call, Outcome, Sequence};
+use onceness_reference::ids::Partition;
 use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 
 use crate::story::{
-    HELD, RC, RU, Story, appended, looping, member, nothing, opened, producer, refused,
+    HELD, RC, RU, Story, appended, looping, member, nothing, opened, producer, record, refused,
     transactional,
 };
 
@@ -428,6 +429,21 @@ mod resend {
     #[test]
     fn refused_for_good() {
         resent(4, false, OUT_OF_ORDER).check("resend", Claim::Idempotent, expect!["e0 e1 e6: the batch of c0 with r100 was accepted in p0 at offset 0, but was refused with OUT_OF_ORDER_SEQUENCE_NUMBER (45) when it was resent"]);
+    }
+
+    #[test]
+    fn a_client_that_does_not_tell_its_session_may_have_raised_its_epoch() {
+        let resent_with = |sequence| {
+            let mut story = Story::of([producer(Delivery::Idempotent)]);
+            let records = vec![record(100, None)];
+            let send = story.call(0, Call::Send { partition: Partition(0), records, sequence });
+            story.answer(send, Fate::ReplyLost, appended(0));
+            story.answer(send, Fate::Delivered, refused(Code::INVALID_PRODUCER_EPOCH));
+            story
+        };
+        resent_with(None).check("resend", Claim::Idempotent, expect!["untested"]);
+        let told = Some(Sequence { producer: 1, epoch: 0, first: 0 });
+        resent_with(told).check("resend", Claim::Idempotent, expect!["e0 e1 e2: the batch of c0 with r100 was accepted in p0 at offset 0, but was refused with INVALID_PRODUCER_EPOCH (47) when it was resent"]);
     }
 
     #[test]

@@ -33,12 +33,12 @@ fn different_seeds_give_different_plans() {
     assert_eq!(texts.len() as u64, SEEDS);
 }
 
-/// All 256 kinds of target: what is drawn for each is well formed, and asks for nothing that it cannot do.
+/// All 512 kinds of target: what is drawn for each is well formed, and asks for nothing that it cannot do.
 #[test]
 fn plans_keep_within_what_the_target_can_do() {
     let flag = |bits: u64, place: u64| bits >> place & 1 == 1;
     for seed in 0..32 * SEEDS {
-        let bits = seed % 256;
+        let bits = seed % 512;
         let features = Features {
             tv1: flag(bits, 0),
             tv2: flag(bits, 1),
@@ -48,6 +48,7 @@ fn plans_keep_within_what_the_target_can_do() {
             kill: flag(bits, 5),
             pause: flag(bits, 6),
             dear: flag(bits, 7),
+            shared: flag(bits, 8),
         };
         let (_, plan) = plan(seed, features);
         assert_eq!(plan.check(), Ok(()), "seed {seed}");
@@ -70,7 +71,8 @@ fn needs(plan: &Plan) -> Needs {
         kill: plan.faults().any(|fault| fault == Fault::Kill),
         pause: plan.faults().any(|fault| fault == Fault::Pause),
         dear: false,
-        members: consumers.any(|consumer| consumer.member),
+        members: consumers.clone().any(|consumer| consumer.member && !consumer.shared),
+        shared: consumers.any(|consumer| consumer.shared),
     })
 }
 
@@ -86,6 +88,7 @@ impl Needs {
             && (can.kill || !need.kill)
             && (can.pause || !need.pause)
             && (can.members || !need.members)
+            && (can.shared || !need.shared)
     }
 }
 
@@ -150,7 +153,8 @@ const MINIMUMS: &[(u32, &[&str])] = &[
         ],
     ),
     (130, &["at most once", "rewind", "replaced member", "zombie that writes or ends"]),
-    (80, &["fate of a preparation"]),
+    (80, &["fate of a preparation", "member that shares"]),
+    (20, &["stall"]),
 ];
 
 /// In how many of so many plans each thing occurs at least once.
@@ -174,6 +178,7 @@ fn occurrences(features: Features) -> BTreeMap<&'static str, u32> {
                 found.insert(saving_name(consumer.saving));
                 found.insert(isolation_name(consumer.isolation));
                 found.extend(consumer.member.then_some("member"));
+                found.extend(consumer.shared.then_some("member that shares"));
             }
         }
         found.extend(shapes(&plan));
@@ -192,7 +197,7 @@ fn shapes(plan: &Plan) -> Vec<&'static str> {
     };
     let members = |i: usize| {
         clients[..i].iter().any(|other| match (&clients[i].consumer, &other.consumer) {
-            (Some(one), Some(other)) => one.member && one.group == other.group,
+            (Some(one), Some(other)) => one.member && !one.shared && one.group == other.group,
             _ => false,
         })
     };
@@ -280,6 +285,7 @@ fn op_name(op: &Op) -> &'static str {
         Op::SaveInTransaction => "save in transaction",
         Op::Forward { .. } => "forward",
         Op::Rewind => "rewind",
+        Op::Stall => "stall",
         Op::Crash => "crash",
         Op::Close => "close",
     }

@@ -108,7 +108,7 @@ fn damaged_plans_of_another_form() {
         line 17, field rounds[2].steps[1].op.send.batches[0][0].tag: invalid type: string "r1", expected u32 (column 90)
         line 14, field rounds[1].steps[0].id: invalid value: integer `-2`, expected u32 (column 26)
         line 16, field rounds[2].steps[0].op.send.batches[0][0].value: unknown field `value`, expected `tag` or `key` (column 106)
-        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` (column 52)
+        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `stall`, `crash`, `close` (column 52)
         line 19, field rounds[3].steps[0].fate.held.round: unknown field `round`, expected `rounds` (column 83)
         line 20: missing field `partitions` (column 1)
         line 6, field clients[0].delivery.transactional.protocol: unknown variant `tv3`, expected `tv1` or `tv2` (column 75)
@@ -205,6 +205,7 @@ fn everything() -> History {
             Outcome::Refused(Code(9999)),
         ),
         (Call::Rewind, Outcome::Done(Reply::Positions(maybe))),
+        (Call::Stall, Outcome::Done(Reply::Nothing)),
         (Call::Close, Outcome::Done(Reply::Opened { session: None, positions: vec![] })),
     ];
     for (step, (call, outcome)) in calls.into_iter().enumerate() {

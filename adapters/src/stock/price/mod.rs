@@ -19,10 +19,10 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use super::client::blocking;
 use super::{PATIENCE, Place};
 use crate::TargetError;
 use crate::price::{Kind, Load, Measure, Meter, Support, Turn};
+use crate::stock::consuming::blocking;
 use consuming::Reader;
 use producing::Writer;
 

@@ -52,7 +52,7 @@ fn row(row: &Row) -> Value {
                 json!({ "mishap": mishap, "verdict": word(&cell.mark), "visit": cell.visit });
             match &cell.mark {
                 Mark::Violated(kinds) => put(&mut told, "violated", kinds),
-                Mark::Untested(why) => put(&mut told, "why", why),
+                Mark::Untested(why) | Mark::Impossible(why) => put(&mut told, "why", why),
                 Mark::NoAnswer(why) | Mark::Broke(why) => put(&mut told, "why", why),
                 _ => {}
             }
@@ -78,7 +78,7 @@ fn row(row: &Row) -> Value {
 fn word(mark: &Mark) -> &'static str {
     match mark {
         Mark::Meaningless => "meaningless",
-        Mark::Impossible => "impossible",
+        Mark::Impossible(_) => "impossible",
         Mark::NoAnswer(_) => "no_answer",
         Mark::NotRun => "not_run",
         other => other.text(),

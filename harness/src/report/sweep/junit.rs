@@ -79,7 +79,7 @@ fn tell(row: &Row, mishap: Mishap, cell: &Cell) -> String {
         }
         Mark::Untested(why) => format!("untested: {why}"),
         Mark::NoAnswer(why) | Mark::Broke(why) => format!("{}: {why}", cell.mark.text()),
-        Mark::Impossible => "the target cannot have it".to_owned(),
+        Mark::Impossible(why) => format!("impossible here: {why}"),
         mark => mark.text().to_owned(),
     };
     let replay = cell.replay.as_ref().map_or(String::new(), |replay| format!("; {replay}"));

@@ -17,6 +17,9 @@ pub mod json;
 pub mod junit;
 pub mod table;
 
+/// Why a point is not visited that a plan over TV2 does not have.
+const NOT_IN_TV2: &str = "no point of its own in TV2";
+
 /// What a sweep came to.
 #[derive(Debug)]
 pub struct SweepReport {
@@ -136,7 +139,7 @@ impl SweepReport {
         for (_, _, cell) in self.cells() {
             match cell.mark {
                 Mark::Meaningless => {}
-                Mark::Impossible => counts.impossible += 1,
+                Mark::Impossible(_) => counts.impossible += 1,
                 Mark::Holds => counts.holds += 1,
                 Mark::Accepted => counts.accepted += 1,
                 Mark::Untested(_) => counts.untested += 1,
@@ -213,15 +216,10 @@ impl PointReport {
         };
         let aftermaths: Vec<Aftermath> = visited().filter_map(|(_, cell)| cell.aftermath).collect();
         let visit = visited().map(|(_, cell)| cell.visit).max().unwrap_or(Visit::No);
-        let impossible = cells().any(|(_, cell)| cell.mark == Mark::Impossible);
-        let not_visited = (visit == Visit::No).then(|| {
-            if !points::exists(point.number, plan) {
-                "no point of its own in TV2"
-            } else if impossible {
-                "the target cannot have it"
-            } else {
-                "no run struck there"
-            }
+        let failures = || cells().filter(|(mishap, _)| mishap.is_a_failure());
+        let not_visited = (visit == Visit::No).then(|| match points::exists(point.number, plan) {
+            true => why_not_visited(failures().map(|(_, cell)| &cell.mark)),
+            false => NOT_IN_TV2,
         });
         PointReport {
             number: point.number,
@@ -237,4 +235,19 @@ impl PointReport {
             as_expected: aftermaths.iter().filter(|one| one.is(point.expected)).count(),
         }
     }
+}
+
+/// Why none of the cells of a point visited it, by their marks.
+fn why_not_visited<'a>(marks: impl Iterator<Item = &'a Mark>) -> &'static str {
+    let mut impossible = None;
+    let mut tried = false;
+    for mark in marks {
+        match mark {
+            Mark::NotRun => return "the sweep ended before",
+            Mark::Impossible(why) => impossible = Some(*why),
+            Mark::Meaningless => {}
+            _ => tried = true,
+        }
+    }
+    impossible.filter(|_| !tried).unwrap_or("no run struck there")
 }

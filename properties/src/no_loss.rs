@@ -62,7 +62,7 @@ impl NoLoss {
         findings.tested(claim);
         // What was seen and is gone is told by `stable-offsets`; what only read_committed shows, by `isolation`.
         if record.copies == 0 {
-            findings.accuse(claim, facts.weaknesses.of_transaction(send.txn), || {
+            findings.accuse(claim, facts.weaknesses.of_loss(facts, send), || {
                 let evidence = vec![send.asked.at, send.asked.done_by, last.at];
                 (evidence, story(facts, record, send))
             });

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use onceness_reference::history::{Event, Outcome};
 use onceness_reference::ids::{GroupId, Offset, Partition};
 use serde::Serialize;
 
+use crate::facts::calls::Sent;
 use crate::facts::positions::Mismatch;
 use crate::facts::{At, Facts, NEVER};
 
@@ -25,7 +27,7 @@ pub struct Weakness {
 }
 
 /// All of them.
-pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST];
+pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST, FIRST_SEQUENCE];
 
 const LATE_REQUEST: Weakness = Weakness {
     id: "KAFKA-17754",
@@ -35,6 +37,17 @@ const LATE_REQUEST: Weakness = Weakness {
                   ends, a TxnOffsetCommit moves, a produce joins the transaction that is open when it arrives. \
                   transaction.version 2 raises the epoch at each end and refuses such requests.",
     source: "KAFKA-17754; KIP-890; jepsen.io/analyses/bufstream-0.1.0 (section 5.4)",
+};
+
+const FIRST_SEQUENCE: Weakness = Weakness {
+    id: "KAFKA-15591",
+    title: "the first batch of a producer in a partition is passed over by the next one",
+    explanation: "A broker that knows nothing of a producer in a partition takes any sequence number. If the first of \
+                  several batches in flight is refused for now, the next one is appended, and the retry of the first \
+                  is out of order for good. A client that takes a later acknowledgement for one of all before it, as \
+                  librdkafka does, reports the first as delivered. Since the correction of August 2026 a broker refuses \
+                  such a first batch where the partition is empty.",
+    source: "KAFKA-15591, KAFKA-14312, KAFKA-19880; apache/kafka pull request 23234",
 };
 
 /// The late requests that were seen to be accepted.
@@ -62,6 +75,18 @@ impl Weaknesses {
     /// What explains that a transaction is torn.
     pub(crate) fn of_transaction(&self, txn: u32) -> Option<&'static str> {
         self.torn.contains_key(&txn).then_some(LATE_REQUEST.id)
+    }
+
+    /// What explains that an acknowledged record is lost: its batch was refused for now, one that was sent after it was
+    /// appended as the first of its producer, and the client was never told where its own went.
+    pub(crate) fn of_loss(&self, facts: &Facts<'_>, send: &Sent) -> Option<&'static str> {
+        let same = |other: &&Sent| (other.life, other.partition) == (send.life, send.partition);
+        let mut others = facts.sends.iter().filter(same);
+        let passed_over = send.base < 0
+            && was_refused(facts, send)
+            && others.clone().any(|other| other.asked.at > send.asked.at && other.base >= 0)
+            && !others.any(|other| other.asked.at < send.asked.at && other.base >= 0);
+        passed_over.then_some(FIRST_SEQUENCE.id).or(self.of_transaction(send.txn))
     }
 
     /// The answers to the late requests that tore a transaction.
@@ -100,11 +125,18 @@ impl Weaknesses {
         if self.torn.is_empty() {
             return None;
         }
-        let wrote = |send: &crate::facts::calls::Sent| {
+        let wrote = |send: &Sent| {
             send.partition == partition
                 && self.of_transaction(send.txn).is_some()
                 && send.asked.at != NEVER
         };
         facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id)
     }
+}
+
+/// Whether a broker is known to have refused one of its copies.
+fn was_refused(facts: &Facts<'_>, send: &Sent) -> bool {
+    let answers = facts.answers.iter().filter(|(call, _)| *call == send.asked.at);
+    let mut outcomes = answers.map(|(_, answer)| facts.history.events.get(*answer as usize));
+    outcomes.any(|event| matches!(event, Some(Event::Answer { outcome: Outcome::Refused(_), .. })))
 }

@@ -4,7 +4,7 @@ use futures::future::{join_all, try_join_all};
 use onceness_reference::history::Event;
 use onceness_reference::ids::{GroupId, Partition, TxnId};
 use onceness_reference::plan::{Delivery, Isolation, Plan, Protocol};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::consuming::{Reader, blocking};
 use super::producing::Writer;
@@ -35,26 +35,40 @@ pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> Kafka
     let all = levels.into_iter().flat_map(|level| partitions.clone().map(move |one| (one, level)));
     let reads = all.map(|(partition, isolation)| {
         let room = room.clone();
-        blocking(move || read_partition(&room, partition, isolation))
+        blocking(move || {
+            let what = format!("partition {partition} cannot be read to its end");
+            stuck(read_partition(&room, partition, isolation), what)
+        })
     });
     let groups = plan.groups().into_iter().map(|group| {
         let (room, inputs) = (room.clone(), inputs(plan, group));
         blocking(move || {
             let level = Isolation::ReadUncommitted;
             let config = settings::reader(&room.group(group), level, &room.bootstrap);
-            Ok((group, Reader::plain(&room, &config)?.saved(&inputs)?))
+            let reader = Reader::plain(&room, &config)?;
+            let what = format!("the positions of group {group} cannot be read");
+            let saved = reader.saved(&inputs).map(|saved| {
+                let committed = |(partition, offset)| Event::Committed { group, partition, offset };
+                saved.into_iter().map(committed).collect()
+            });
+            stuck(saved, what)
         })
     });
     let (reads, groups) = tokio::try_join!(try_join_all(reads), try_join_all(groups))?;
-    for read in reads {
-        recorder.record(read);
-    }
-    for (group, saved) in groups {
-        for (partition, offset) in saved {
-            recorder.record(Event::Committed { group, partition, offset });
-        }
+    for event in reads.into_iter().chain(groups).flatten() {
+        recorder.record(event);
     }
     Ok(())
+}
+
+/// What a broker answers is no failure of ours to reach it, nor is it that nothing more came.
+fn stuck(read: KafkaResult<Vec<Event>>, what: String) -> KafkaResult<Vec<Event>> {
+    read.or_else(|error| match error.rdkafka_error_code() {
+        Some(code) if code as i32 > 0 || code == RDKafkaErrorCode::OperationTimedOut => {
+            Ok(vec![Event::Stuck { what: format!("{what}: {error}") }])
+        }
+        _ => Err(error),
+    })
 }
 
 /// What any consumer of a group reads.
@@ -68,10 +82,14 @@ fn inputs(plan: &Plan, group: GroupId) -> Vec<Partition> {
     inputs
 }
 
-fn read_partition(room: &Room, partition: Partition, isolation: Isolation) -> KafkaResult<Event> {
+fn read_partition(
+    room: &Room,
+    partition: Partition,
+    isolation: Isolation,
+) -> KafkaResult<Vec<Event>> {
     let group = format!("{}-readback", room.name);
     let config = settings::reader(&group, isolation, &room.bootstrap);
     let (taken, high_watermark) = Reader::plain(room, &config)?.read_all(partition)?;
     let records = Taken::seen(&taken).collect();
-    Ok(Event::Read { partition, isolation, high_watermark, last_stable: None, records })
+    Ok(vec![Event::Read { partition, isolation, high_watermark, last_stable: None, records }])
 }

@@ -3,9 +3,9 @@
 use expect_test::expect;
 use onceness_properties::weakness::WEAKNESSES;
 use onceness_reference::code::Code;
-use onceness_reference::history::{Call, Event, Outcome};
+use onceness_reference::history::{Call, Event, Outcome, Reply};
 use onceness_reference::ids::Partition;
-use onceness_reference::plan::{Delivery, Protocol};
+use onceness_reference::plan::{Delivery, Fate, Protocol};
 
 use crate::story::{
     HELD, RC, RU, Story, appended, looping, nothing, producer, refused, transactional,
@@ -201,5 +201,46 @@ fn a_torn_transaction_may_leave_its_partition_open() {
 
 #[test]
 fn the_catalogue_names_what_violations_name() {
-    assert_eq!(WEAKNESSES.iter().map(|weakness| weakness.id).collect::<Vec<_>>(), ["KAFKA-17754"]);
+    assert_eq!(
+        WEAKNESSES.iter().map(|weakness| weakness.id).collect::<Vec<_>>(),
+        ["KAFKA-17754", "KAFKA-15591"]
+    );
+}
+
+/// The first batch is refused for now, the second is appended, and the client takes that for both.
+fn passed_over(before: Option<u32>, refused_first: bool) -> Story {
+    let mut story = Story::of([producer(Delivery::Idempotent)]);
+    if let Some(tag) = before {
+        story.sent(0, 0, &[tag], 0);
+    }
+    let first = story.send(0, 0, &[1]);
+    let second = story.send(0, 0, &[2]);
+    if refused_first {
+        story.answer(first, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+    }
+    let base = i64::from(before.is_some());
+    story.returns(second, appended(base));
+    story.returns(first, Outcome::Done(Reply::Appended { base: None }));
+    story.healed();
+    let mut records: Vec<(i64, u32)> = before.map(|tag| (0, tag)).into_iter().collect();
+    records.push((base, 2));
+    story.read(0, base + 1, &records);
+    story
+}
+
+#[test]
+fn the_first_batch_of_a_producer_is_passed_over() {
+    passed_over(None, true).check_all(expect![[r#"
+        no-loss/idempotent: e0 e4 e6: r1 of c0 was acknowledged in p0, but no read of p0 shows it (KAFKA-15591)
+    "#]]);
+}
+
+#[test]
+fn no_other_loss_is_explained_by_a_first_batch_that_was_passed_over() {
+    passed_over(Some(7), true).check_all(expect![[r#"
+        no-loss/idempotent: e2 e6 e8: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
+    passed_over(None, false).check_all(expect![[r#"
+        no-loss/idempotent: e0 e3 e5: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use onceness_reference::code::Code;
 use onceness_reference::ids::Partition;
 
-/// So many partitions there may be, of all topics. A machine's memory is not more patient than a disk.
+/// So many partitions there may be, of all topics: each costs memory.
 const PARTITIONS_MAX: usize = 200_000;
 /// So many names there may be, of one kind.
 const NAMES_MAX: usize = 1_000_000;

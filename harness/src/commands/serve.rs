@@ -1,5 +1,6 @@
 //! `serve`: the reference broker on a port, right or with one seeded defect.
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use onceness::Exit;
 use onceness::stop::Stop;
 use onceness_adapters::serve::Server;
@@ -12,6 +13,7 @@ use crate::signals;
 use crate::terminal::{print, tell};
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
+    allow_many_connections();
     complete(async {
         let rules = args.defect.map_or_else(Rules::default, |defect| (defect.rules)());
         let server = match &args.journal {
@@ -41,4 +43,12 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
             }
         }
     })
+}
+
+/// Each connection is an open file, of which shells allow a thousand unless a program asks for more.
+fn allow_many_connections() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where that is not allowed, those that are too many wait.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use onceness_reference::defects;
@@ -187,6 +188,9 @@ fn what_cannot_be_served_is_said_before_it_starts() {
 
 #[test]
 fn a_thousand_idle_connections_cost_little_and_hold_up_nobody() {
+    // This side needs as many open files.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("it is raised to what is allowed");
     let desk = Desk::new();
     let broker = Broker::start(&desk, "");
     assert!(lives(&broker));

@@ -21,8 +21,9 @@ Targets:
                       started again and paused on the way
   container:IMAGE     the same in a container, on a Docker engine; images other than apache/kafka
                       are described by [container.'IMAGE'] of onceness.toml
+  mock                librdkafka's mock cluster in process, driven by librdkafka
 
-  Behind all but memory, ?client=rdkafka drives them by librdkafka instead of
+  Behind kafka, launch and container, ?client=rdkafka drives them by librdkafka instead of
   request by request, ?client=both also reads everything back by librdkafka";
 
 const EXITS: &str = "\
@@ -125,8 +126,8 @@ pub(crate) struct CertifyArgs {
     /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
     #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
     pub(crate) seed: Option<u64>,
-    /// How many cases to run [default: 400000 on memory, 2000 on brokers, 100 on brokers that are hurt; without a limit if
-    /// --time is given]
+    /// How many cases to run [default: 400000 on memory, 2000 on brokers, 100 on brokers that are hurt and by librdkafka;
+    /// without a limit if --time is given]
     #[arg(long, env = "ONCENESS_CASES", hide_env_values = true)]
     pub(crate) cases: Option<u64>,
     /// How long to run cases, such as 30s or 5m; shrinking comes after
@@ -401,7 +402,8 @@ pub(crate) struct JudgingArgs {
 /// How failures are made smaller.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkingArgs {
-    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 16 on brokers that are hurt, 8 by librdkafka]
+    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 16 on brokers that are
+    /// hurt and with ?client=both]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), env = "ONCENESS_JOBS", hide_env_values = true)]
     pub(crate) jobs: Option<u16>,
     /// A smaller plan counts if it fails in K of N runs

@@ -27,6 +27,8 @@ use crate::wire::fields::Fields;
 const UNDER_WAY_MAX: usize = 256;
 /// Longer than any client waits for any answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+/// A broker that puts a request off does so no sooner than it can: what the client sends meanwhile is under way by then.
+const SAID_AFTER: Duration = Duration::from_millis(5);
 /// How long a cut waits for the answers before it.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
 /// How long what a client sent last may take after the client has gone.
@@ -302,6 +304,7 @@ impl Answers<'_> {
             match awaited.what {
                 What::Cut => return Ok(()),
                 What::Said(answer, mut witness) => {
+                    tokio::time::sleep(SAID_AFTER).await;
                     witness.exchange.answer =
                         Some(body(asked, answer.slice(super::frames::LENGTH..)));
                     // Told before the client can know.

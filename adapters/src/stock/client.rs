@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Skip};
 use onceness_reference::ids::{ClientId, EventId, Offset, Partition, Tag};
-use onceness_reference::plan::{Client, Consumer, Delivery, Op, Protocol, Saving, Step};
+use onceness_reference::plan::{Client, Consumer, Delivery, NewRecord, Op, Protocol, Saving, Step};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::time::timeout;
 
@@ -23,6 +23,8 @@ use crate::record::Recorder;
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long after the end of a session its group has noticed.
 const GRACE: Duration = Duration::from_secs(1);
+/// So much later librdkafka is given the next batch: it has begun to send the one before by then.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(1);
 /// How often a member is looked after.
 const LOOK_AFTER_EVERY: Duration = Duration::from_millis(20);
 /// How long it takes at most until librdkafka sends what it sends by itself.
@@ -114,10 +116,9 @@ impl StockClient {
             Op::Abort => self.end(turn, false).await,
             Op::Send { partition, batches } => {
                 self.may_send()?;
-                let records = batches.iter().flatten();
-                let records: Vec<Record> =
-                    records.map(|new| Record { tag: new.tag, key: new.key, from: None }).collect();
-                self.send(turn, *partition, records).await
+                let record = |new: &NewRecord| Record { tag: new.tag, key: new.key, from: None };
+                let batches = batches.iter().map(|batch| batch.iter().map(record).collect());
+                self.send(turn, *partition, batches.collect()).await
             }
             Op::Forward { to, tag, limit } => {
                 self.may_send()?;
@@ -129,7 +130,7 @@ impl StockClient {
                 if let Some(transaction) = &mut life.transaction {
                     transaction.unsaved_outputs = true;
                 }
-                self.send(turn, *to, records).await
+                self.send(turn, *to, vec![records]).await
             }
             Op::Poll { max } => self.poll(turn, usize::from(*max)).await,
             Op::Process => self.process(turn),
@@ -260,12 +261,13 @@ impl StockClient {
         Ok(())
     }
 
-    /// librdkafka makes batches as it likes, so each record is a call of its own. All are under way at once.
+    /// librdkafka makes batches as it likes, so each record is a call of its own. All are under way at once; those of one
+    /// batch of the plan follow those of another so late that they mostly travel apart.
     async fn send(
         &mut self,
         turn: Turn<'_>,
         partition: Partition,
-        records: Vec<Record>,
+        batches: Vec<Vec<Record>>,
     ) -> Result<(), Skip> {
         let acks = self.spec.delivery != Some(Delivery::AtMostOnce);
         let life = self.ready()?;
@@ -277,14 +279,19 @@ impl StockClient {
             let sent = Call::Send { partition, records: vec![*record], sequence: None };
             (record.tag, self.call(turn, sent))
         };
-        let calls: Vec<(Tag, EventId)> = records.iter().map(call).collect();
+        let calls: Vec<(Tag, EventId)> = batches.iter().flatten().map(call).collect();
         let mut ended: Vec<Result<_, KafkaError>> = Vec::new();
         let errand = Errand::of(turn.step, Calls::Records(calls.clone()), turn.round);
         let errand = if acks { errand } else { errand.unanswered() };
         let room = self.room.clone();
         let sending = async {
-            let queued: Vec<_> =
-                records.iter().map(|record| writer.send(&room, partition, record)).collect();
+            let mut queued = Vec::new();
+            for (place, batch) in batches.iter().enumerate() {
+                if place > 0 {
+                    tokio::time::sleep(BETWEEN_BATCHES).await;
+                }
+                queued.extend(batch.iter().map(|record| writer.send(&room, partition, record)));
+            }
             for sending in queued {
                 ended.push(delivered(sending).await);
             }

@@ -2,6 +2,11 @@
 //!
 //! The contestable decision: cleaning up belongs to a second process, the [`undertaker`], because nothing inside this one
 //! can promise anything about the moment after `kill -9`.
+//!
+//! In reading order: [`commands`] (what the gate runs, word by word), [`gate`], [`leftovers`] (its last step); [`process`]
+//! and [`undertaker`] (how everything ends); [`broker`] (how one is lent to a command), with [`tools`], [`cache`],
+//! [`launch`] and [`ready`] (what it takes until it answers); then the brokers, a file each: [`kafka`], [`container`],
+//! [`kfake`], [`nisshi`]. [`track_record`] replays what was found on them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -70,7 +75,8 @@ Examples:
   cargo ci tansu -- onceness certify kafka://{}
   cargo ci nisshi -- bash                       look around; ONCENESS_KAFKA holds the address";
 
-/// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka.
+/// The gate: format, lints, tests, docs, certification in memory and on a real Apache Kafka, which is killed and paused as
+/// well; the same in containers where there can be a Docker engine; and a look whether anything is left.
 #[derive(Parser)]
 #[command(name = "cargo ci", bin_name = "cargo ci", after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -146,7 +152,7 @@ enum Task {
     },
     /// Replay every counterexample of ci/track-record on the broker that it was found on; each has to fail still.
     TrackRecord {
-        /// Only those of this broker: kafka, kfake, nisshi or tansu.
+        /// Only those of this broker.
         #[arg(value_parser = ["kafka", "kfake", "nisshi", "tansu", "mock"])]
         broker: Option<String>,
     },

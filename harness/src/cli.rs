@@ -22,8 +22,9 @@ Targets:
                       started again and paused on the way
   container:IMAGE     the same in a container, on a Docker engine; images other than apache/kafka
                       are described by [container.'IMAGE'] of onceness.toml
+  mock                librdkafka's mock cluster in process, driven by librdkafka
 
-  Behind all but memory, ?client=rdkafka drives them by librdkafka instead of
+  Behind kafka, launch and container, ?client=rdkafka drives them by librdkafka instead of
   request by request, ?client=both also reads everything back by librdkafka";
 
 const EXITS: &str = "\
@@ -128,8 +129,8 @@ pub(crate) struct CertifyArgs {
     /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
     #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
     pub(crate) seed: Option<u64>,
-    /// How many cases to run [default: 400000 on memory, 2000 on brokers, 100 on brokers that are hurt; without a limit if
-    /// --time is given]
+    /// How many cases to run [default: 400000 on memory, 2000 on brokers, 100 on brokers that are hurt and by librdkafka;
+    /// without a limit if --time is given]
     #[arg(long, env = "ONCENESS_CASES", hide_env_values = true)]
     pub(crate) cases: Option<u64>,
     /// How long to run cases, such as 30s or 5m; shrinking comes after
@@ -328,9 +329,10 @@ pub(crate) struct ProxyArgs {
 #[command(after_help = "\
 The reference broker for clients of your own: topics are made when they are asked for, transactions
 and groups work, all state is in memory and has a bound (1 GiB of records). It speaks Kafka in the
-clear, and tells clients to come back to the address that they came to. Ctrl-C ends it, with exit
-code 0. SIGUSR1 kills the broker inside and starts it again: connections are cut, and some defects
-show only then. With --journal the process itself can be killed and started again.
+clear, and tells clients to come back to the address that they came to. It has no topic ids, no
+retention and no compaction, and no groups by KIP-848. Ctrl-C ends it, with exit code 0. SIGUSR1
+kills the broker inside and starts it again: connections are cut, and some defects show only then.
+With --journal the process itself can be killed and started again.
 
 Examples:
   onceness serve
@@ -438,7 +440,8 @@ pub(crate) struct JudgingArgs {
 /// How failures are made smaller.
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkingArgs {
-    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 16 on brokers that are hurt, 8 by librdkafka]
+    /// How many cases or candidates run at once [default: one per core on memory, 64 on brokers, 16 on brokers that are
+    /// hurt and with ?client=both]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), env = "ONCENESS_JOBS", hide_env_values = true)]
     pub(crate) jobs: Option<u16>,
     /// A smaller plan counts if it fails in K of N runs

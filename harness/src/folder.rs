@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/junit.xml, DIR/summary.json     of the last run
+//! DIR/price.json                      what guarantees cost, by the last `price`
 //! DIR/target.log                      what a broker that we started says of itself, in the last run
 //! DIR/cases/<n>-<property>/           one failure: plan.json, original.json, history.jsonl, report.txt, case.json
 //! DIR/running/<worker>.json           the plan that a worker is running right now (real brokers only)

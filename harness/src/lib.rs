@@ -33,11 +33,11 @@
 //! # }
 //! ```
 //!
-//! In reading order: [`target`] (what is tested), [`options`] (how), [`accept`] (what is excused), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
-//! [`tally`] (counts), [`mod@certify`] (all of it), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
-//! Beside it: [`price`] (what the guarantees cost).
-//! In reading order: [`target`] (what is tested), [`options`] (how), [`mod@search`] (random cases), [`mod@shrink`] (smaller ones),
-//! [`tally`] (counts), [`mod@certify`] (all of it), [`mod@sweep`] (one plan, struck everywhere), [`config`] (`onceness.toml`), [`case`] and [`folder`] (what is kept), [`report`] (what is shown).
+//! In reading order: [`target`] (what is tested), [`config`] (`onceness.toml`), [`options`] (how), [`accept`] (what is
+//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), [`trial`] (one of them), [`mod@shrink`] (smaller
+//! ones), [`tally`] (counts), [`mod@certify`] (all of it), [`case`] and [`folder`] (what is kept), [`report`] (what is
+//! shown), [`exit`] (what it comes to). Beside it: [`mod@sweep`] (one plan, struck everywhere), [`faults`] (what
+//! `onceness proxy` does to requests), [`price`] (what the guarantees cost).
 
 pub mod accept;
 mod brokers;

@@ -5,7 +5,9 @@
 //! transactions (G0), unknown outcomes that turn out either way, losses of at-most-once and duplicates of at-least-once
 //! producers. The last two are counted, as [`Note`]s.
 //!
-//! Reading order: [`verdict`], `facts`, `watch`, then any property.
+//! A broken promise that a hole of the protocol itself explains is one all the same, and bears its name ([`weakness`]).
+//!
+//! Reading order: [`verdict`], `facts`, `watch`, `findings`, then any property.
 
 use onceness_reference::features::Features;
 use onceness_reference::history::History;

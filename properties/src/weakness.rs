@@ -1,7 +1,7 @@
 //! Weaknesses of the protocol itself: what a broker that follows it to the letter still cannot prevent.
 //!
 //! A violation that one of them explains stays a violation, but names it. Explained is only what a late request was seen
-//! to do: the rest of the same history is judged as ever.
+//! to do, or may have done where a broker took the answer with it: the rest of the same history is judged as ever.
 
 use std::collections::BTreeMap;
 

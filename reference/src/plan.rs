@@ -298,7 +298,7 @@ impl Plan {
         self.clients.iter().filter_map(Client::txn).collect()
     }
 
-    /// The groups that appear, each with whether it has members and the partitions that any of its clients reads.
+    /// The groups that appear, in order.
     pub fn groups(&self) -> BTreeSet<GroupId> {
         (self.clients.iter())
             .filter_map(|client| client.consumer.as_ref())

@@ -46,6 +46,21 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// The producer id and epoch that an answer to InitProducerId gives. None in any other answer.
+    pub fn session(&self) -> Option<(i64, i16)> {
+        if self.start.api != ApiKey::InitProducerId as i16 {
+            return None;
+        }
+        let flexible = ApiKey::InitProducerId.response_header_version(self.start.version) >= 1;
+        let mut fields = Fields::new(self.answer.clone()?, flexible);
+        fields.i32().ok()?;
+        let code = fields.i16().ok()?;
+        let session = (fields.i64().ok()?, fields.i16().ok()?);
+        (code == 0).then_some(session)
+    }
+}
+
 /// The first version of produce in which topics are named by id.
 const FIRST_BY_ID: i16 = 13;
 

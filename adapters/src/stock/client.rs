@@ -155,7 +155,9 @@ impl StockClient {
             Some(Ok(life)) => {
                 let positions = life.progress.positions();
                 self.life = Some(life);
-                Outcome::Done(Reply::Opened { session: None, positions })
+                // An idempotent producer may be given its session later.
+                let session = door.session().filter(|_| self.spec.txn().is_some());
+                Outcome::Done(Reply::Opened { session, positions })
             }
             Some(Err(error)) => failure(&error).outcome,
             None => Outcome::Unknown,

@@ -423,6 +423,8 @@ impl<'h> Facts<'h> {
 
     fn take_answer(&mut self, at: At, of: EventId, fate: Fate, outcome: &Outcome) {
         let Some((party, call, place)) = self.call(at, of) else { return };
+        // A late request whose answer a broker took with it may have been accepted like any other.
+        let arrived = !matches!(fate, Fate::RequestLost | Fate::Busy);
         match call {
             Call::Open => {
                 let Some(life) = self.lives.get_mut(place) else { return };
@@ -447,6 +449,10 @@ impl<'h> Facts<'h> {
                 let late = self.late(self.sends.get(place).map_or(NONE, |send| send.txn));
                 let Some(send) = self.sends.get_mut(place) else { return };
                 send.asked.is_answered(at, fate, outcome);
+                if let (Outcome::Unknown, true, Late::Within(into)) = (outcome, arrived, late) {
+                    self.weaknesses.late_request(at, into);
+                    self.weaknesses.late_request(at, send.txn);
+                }
                 if let Outcome::Done(Reply::Appended { base: Some(base) }) = outcome {
                     let again = send.base == *base;
                     if send.base < 0 {
@@ -462,7 +468,7 @@ impl<'h> Facts<'h> {
                 self.answers.push((of.0, at));
                 match (self.late(place as u32), outcome, self.transactions.get_mut(place)) {
                     (Late::No, _, Some(txn)) => txn.end.is_answered(at, fate, outcome),
-                    (Late::Within(into), Outcome::Done(_), _) => {
+                    (Late::Within(into), Outcome::Done(_) | Outcome::Unknown, _) if arrived => {
                         self.weaknesses.late_request(at, into)
                     }
                     // It says nothing of the transaction that it was meant for.
@@ -473,7 +479,7 @@ impl<'h> Facts<'h> {
                 let late = self.late(self.saves.get(place).map_or(NONE, |save| save.txn));
                 match (late, outcome, self.saves.get_mut(place)) {
                     (Late::No, _, Some(save)) => save.asked.is_answered(at, fate, outcome),
-                    (Late::Within(into), Outcome::Done(_), _) => {
+                    (Late::Within(into), Outcome::Done(_) | Outcome::Unknown, _) if arrived => {
                         self.weaknesses.late_request(at, into);
                         self.weaknesses.late_save(at, *group, positions);
                     }

@@ -13,6 +13,10 @@ use crate::story::{
 
 /// The abort of a first transaction is held and arrives in the second, which is then committed.
 fn torn(protocol: Protocol) -> Story {
+    torn_by(protocol, HELD, nothing())
+}
+
+fn torn_by(protocol: Protocol, fate: Fate, late: Outcome) -> Story {
     let mut story = Story::of([producer(transactional(protocol)), producer(Delivery::Idempotent)]);
     story.open(0, 0, None);
     story.begin(0);
@@ -20,7 +24,7 @@ fn torn(protocol: Protocol) -> Story {
     let abort = story.abort(0);
     story.begin(0);
     story.sent(0, 0, &[2], 2);
-    story.answer(abort, HELD, nothing());
+    story.answer(abort, fate, late);
     story.sent(0, 1, &[3], 0);
     story.commit(0);
     story.healed();
@@ -242,5 +246,18 @@ fn no_other_loss_is_explained_by_a_first_batch_that_was_passed_over() {
     "#]]);
     passed_over(None, false).check_all(expect![[r#"
         no-loss/idempotent: e0 e3 e5: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
+}
+
+#[test]
+fn a_late_end_whose_answer_went_with_the_broker_may_have_torn_the_next_transaction() {
+    torn_by(Protocol::Tv1, HELD, Outcome::Unknown).check_all(expect![[r#"
+        atomicity/transactional: e8 e10 e11 e12 e13 e15 e16 e19 e21: a transaction of c0 was committed, but its r2 in p0 is not shown to read_committed (KAFKA-17754)
+    "#]]);
+    torn_by(Protocol::Tv1, Fate::RequestLost, Outcome::Unknown).check_all(expect![[r#"
+        atomicity/transactional: e8 e10 e11 e13 e15 e16 e19 e21: a transaction of c0 was committed, but its r2 in p0 is not shown to read_committed
+    "#]]);
+    torn_by(Protocol::Tv2, HELD, Outcome::Unknown).check_all(expect![[r#"
+        atomicity/transactional: e8 e10 e11 e13 e15 e16 e19 e21: a transaction of c0 was committed, but its r2 in p0 is not shown to read_committed
     "#]]);
 }

@@ -43,7 +43,10 @@ pub(super) fn outcome(exchange: &Exchange, place: usize) -> Outcome {
             let base = exchange.base_offset().filter(|base| *base >= 0);
             Outcome::Done(Reply::Appended { base: base.map(|base| base + place as i64) })
         }
-        None => Outcome::Done(Reply::Nothing),
+        None => match exchange.session() {
+            session @ Some(_) => Outcome::Done(Reply::Opened { session, positions: Vec::new() }),
+            None => Outcome::Done(Reply::Nothing),
+        },
     }
 }
 

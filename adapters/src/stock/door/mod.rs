@@ -21,6 +21,8 @@ use crate::TargetError;
 use crate::proxy::{ConnectionId, CopyNumber, Exchange, HeldId, Owner, Proxy, Sentence, Start};
 use crate::record::Recorder;
 
+/// The tag of a request for a session that nothing befalls.
+const SESSION: u64 = u64::MAX - 1;
 /// The tag of what is lost because the client is gone.
 const GONE: u64 = u64::MAX;
 
@@ -69,6 +71,8 @@ struct Keeper {
 struct State {
     /// The errands of this life; only the last can still meet requests.
     errands: Vec<Task>,
+    /// The session that the client was given last.
+    session: Option<(i64, i16)>,
     /// The client is gone: nothing passes.
     gone: bool,
     /// What is held, and the round in which it is due.
@@ -174,6 +178,11 @@ impl Door {
             }
             outcome => outcome,
         }
+    }
+
+    /// The producer id and epoch that the client was given last.
+    pub(super) fn session(&self) -> Option<(i64, i16)> {
+        self.keeper.state().session
     }
 
     /// Whether the client asked for nothing yet that is to meet a fate.
@@ -299,15 +308,22 @@ impl Owner for Keeper {
         }
         let place = state.errands.len().checked_sub(1)?;
         let task = &mut state.errands[place];
-        let (fate, preparation) = task.meets(request)?;
+        let Some((fate, preparation)) = task.meets(request) else {
+            let opens = request.api == ApiKey::InitProducerId as i16;
+            return opens.then_some(Sentence { fate: Fate::Delivered, code: None, tag: SESSION });
+        };
         let dies = task.errand.crash && !preparation;
         state.gone |= dies;
         Some(Sentence { fate, code: None, tag: tag(place, preparation) })
     }
 
     fn saw(&self, exchange: Exchange) {
-        let Some((place, preparation)) = place(exchange.tag) else { return };
         let mut state = self.state();
+        let is_told = matches!(exchange.fate, Fate::Delivered | Fate::Repeated);
+        if is_told && exchange.copy == CopyNumber::First {
+            state.session = exchange.session().or(state.session);
+        }
+        let Some((place, preparation)) = place(exchange.tag) else { return };
         let round = state.errands[place].errand.round;
         if let (Some(held), Fate::Held { rounds }) = (exchange.held, exchange.fate)
             && exchange.copy == CopyNumber::First
@@ -351,5 +367,5 @@ fn tag(place: usize, preparation: bool) -> u64 {
 }
 
 fn place(tag: u64) -> Option<(usize, bool)> {
-    (tag != GONE).then_some(((tag >> 1) as usize, tag & 1 == 1))
+    (tag < SESSION).then_some(((tag >> 1) as usize, tag & 1 == 1))
 }

@@ -32,12 +32,12 @@ pub(crate) fn run(only: Option<&str>, undertaker: &Undertaker) -> anyhow::Result
     for (name, cases) in cases.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name))
     {
         let broker = start(name, undertaker)?;
-        let target = match &broker {
-            Some(broker) => format!("kafka://{}", broker.address),
-            None => name.to_owned(),
-        };
         for case in cases {
             replayed += 1;
+            let target = match &broker {
+                Some(broker) => format!("kafka://{}{}", broker.address, client(&case)),
+                None => name.to_owned(),
+            };
             if !fails(&case, &target, undertaker)? {
                 stale.push(case.display().to_string());
             }
@@ -97,6 +97,15 @@ fn by_broker(cases: Vec<PathBuf>) -> anyhow::Result<BTreeMap<&'static str, Vec<P
     Ok(sorted)
 }
 
+/// What is behind the address: a folder may name a client after the broker.
+fn client(case: &Path) -> &'static str {
+    let name = case.file_name().unwrap_or_default().to_string_lossy();
+    match name.split('-').nth(1) {
+        Some("rdkafka") => "?client=rdkafka",
+        _ => "",
+    }
+}
+
 fn fails(case: &Path, target: &str, undertaker: &Undertaker) -> anyhow::Result<bool> {
     let mut replay = Command::new("cargo");
     replay
@@ -125,6 +134,12 @@ mod tests {
         let sorted = sorted(&["kafka-a", "kfake-a", "kfake-b-c"]).unwrap();
         let counts: Vec<_> = sorted.iter().map(|(name, cases)| (*name, cases.len())).collect();
         assert_eq!(counts, [("kafka", 1), ("kfake", 2)]);
+    }
+
+    #[test]
+    fn a_folder_may_name_the_client() {
+        assert_eq!(client(Path::new("ci/track-record/kafka-rdkafka-a")), "?client=rdkafka");
+        assert_eq!(client(Path::new("ci/track-record/kafka-late-commit")), "");
     }
 
     #[test]

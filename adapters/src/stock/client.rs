@@ -4,12 +4,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Skip};
-use onceness_reference::ids::{ClientId, EventId, Offset, Partition, Tag};
+use onceness_reference::ids::{ClientId, EventId, Partition, Tag};
 use onceness_reference::plan::{Client, Consumer, Delivery, NewRecord, Op, Protocol, Saving, Step};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::time::timeout;
 
-use super::consuming::{Reader, blocking};
+use super::consuming::{Positions, Reader, blocking};
 use super::door::{Calls, Door, Errand};
 use super::errors::{Failure, failure};
 use super::producing::{Writer, delivered};
@@ -597,19 +597,19 @@ impl Life {
     /// Starts reading these inputs, from their saved positions.
     async fn go_to_saved(&mut self, inputs: Vec<Partition>) -> KafkaResult<()> {
         self.progress = Progress::at_start(&inputs);
-        self.from_saved(inputs, Reader::start).await
+        self.begin_at_saved(inputs, Reader::start).await
     }
 
     /// Goes back to the saved positions of what it reads.
     async fn go_back(&mut self) -> KafkaResult<()> {
         let inputs = self.progress.inputs().iter().map(|input| input.partition).collect();
-        self.from_saved(inputs, Reader::seek).await
+        self.begin_at_saved(inputs, Reader::seek).await
     }
 
-    async fn from_saved(
+    async fn begin_at_saved(
         &mut self,
         inputs: Vec<Partition>,
-        begin: fn(&Reader, &[(Partition, Option<Offset>)]) -> KafkaResult<()>,
+        begin: fn(&Reader, &Positions) -> KafkaResult<()>,
     ) -> KafkaResult<()> {
         let Some(reader) = self.reader.clone() else { return Ok(()) };
         let positions = blocking(move || {

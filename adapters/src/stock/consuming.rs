@@ -29,6 +29,9 @@ const FIRST: Duration = Duration::from_millis(1500);
 /// How often librdkafka is looked after while it is waited for.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Saved positions; none: from the start.
+pub(super) type Positions = [(Partition, Option<Offset>)];
+
 /// A consumer of librdkafka.
 pub(super) struct Reader {
     room: Room,
@@ -198,13 +201,13 @@ impl Reader {
     }
 
     /// Reads from these positions on: those of all partitions that it has from now on.
-    pub(super) fn start(&self, from: &[(Partition, Option<Offset>)]) -> KafkaResult<()> {
+    pub(super) fn start(&self, from: &Positions) -> KafkaResult<()> {
         let start = self.starts(from)?;
         self.begin_anew(|consumer| consumer.assign(&start))
     }
 
     /// Goes to these positions of partitions that it has.
-    pub(super) fn seek(&self, to: &[(Partition, Option<Offset>)]) -> KafkaResult<()> {
+    pub(super) fn seek(&self, to: &Positions) -> KafkaResult<()> {
         let start = self.starts(to)?;
         self.begin_anew(|consumer| {
             let sought = consumer.seek_partitions(start, PATIENCE)?;
@@ -228,7 +231,7 @@ impl Reader {
         Ok(())
     }
 
-    fn starts(&self, from: &[(Partition, Option<Offset>)]) -> KafkaResult<TopicPartitionList> {
+    fn starts(&self, from: &Positions) -> KafkaResult<TopicPartitionList> {
         let mut start = TopicPartitionList::new();
         for (partition, position) in from {
             let at = At::Offset(position.unwrap_or(0));

@@ -26,7 +26,7 @@ fn unknown_names_meet_the_nearest() {
         "",
         2,
         &expect![
-            "error: invalid value 'kafak://localhost:9092' for '[TARGET]': unknown target 'kafak'; did you mean 'kafka'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME or container:IMAGE)"
+            "error: invalid value 'kafak://localhost:9092' for '[TARGET]': unknown target 'kafak'; did you mean 'kafka'? (memory, memory:DEFECT, kafka://HOST:PORT, launch:NAME, container:IMAGE or mock)"
         ],
     );
     check(
@@ -50,7 +50,7 @@ fn unknown_names_meet_the_nearest() {
         "",
         2,
         &expect![
-            "error: invalid value 'KAFKA-1775' for '--accept <IDS>': unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754'?"
+            "error: invalid value 'KAFKA-1775' for '--accept <IDS>': unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754' or 'KAFKA-15591'?"
         ],
     );
     check("certify --tiem 3s", "", 2, &expect!["error: unexpected argument '--tiem' found"]);
@@ -148,7 +148,7 @@ fn damaged_plans_are_refused_with_line_and_field() {
         plan,
         2,
         &expect![
-            "error: failed to read -: line 4, field rounds[0].steps[0].op: unknown variant `opne`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `crash`, `close` (column 61)"
+            "error: failed to read -: line 4, field rounds[0].steps[0].op: unknown variant `opne`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `stall`, `crash`, `close` (column 61)"
         ],
     );
     check(

@@ -26,6 +26,8 @@ pub(crate) const PLAIN: &[Line] = &[
         "certify memory",
         "{target}/release/onceness certify memory --cases 20000 --seed 1 --out {out}",
     ),
+    // What ci/detection.md says, once more; a test compares the page with the catalogue.
+    line("selftest", "{target}/release/onceness selftest --seed 1"),
 ];
 
 /// That a killed gate leaves nothing behind; it starts a broker of its own. The gate does not ask for Go, nor for the time

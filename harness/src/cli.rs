@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Measure what each guarantee costs: latency and throughput, as ratios to the cheapest
     Price(PriceArgs),
+    /// Test the suite itself: is every seeded defect found, and no correct broker accused?
+    Selftest(SelftestArgs),
     /// List the properties that are judged, with their sources
     Properties(ListArgs),
     /// List the seeded defects of `memory:DEFECT`
@@ -420,6 +422,73 @@ pub(crate) struct PriceArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A suite that cannot show what it detects proves nothing. Each seeded defect of the embedded broker is
+searched for several times, by random cases until one fails, and the first find is shrunk. Known
+weaknesses of the protocol are accepted by name: they do not count as finds. Then all kinds of
+correct brokers get cases, and whatever one of them is accused of is a false alarm. The same seed
+gives the same finds.
+
+Exit codes:
+  0  every defect was found by every search, and no correct broker accused
+  1  a defect was missed, or a correct broker accused
+  2  the command was not understood
+  3  inconclusive: interrupted
+
+Examples:
+  onceness selftest
+  onceness selftest --only torn-commit,no-dedup --repeats 100
+  onceness selftest --repeats 100 --cases 20000 --correct-cases 2000000    the long version
+  onceness selftest --seed 1 --page ci/detection.md
+")]
+pub(crate) struct SelftestArgs {
+    /// These defects only, by commas, and no correct brokers unless --correct-cases is given (see `onceness defects`)
+    #[arg(long, value_name = "NAMES", value_parser = chosen_defects, env = "ONCENESS_ONLY", hide_env_values = true)]
+    pub(crate) only: Option<Defects>,
+    /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
+    #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
+    pub(crate) seed: Option<u64>,
+    /// How many searches each defect gets, each with cases of its own
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000),
+        default_value_t = 5,
+        env = "ONCENESS_REPEATS",
+        hide_env_values = true
+    )]
+    pub(crate) repeats: u64,
+    /// A search that finds nothing in so many cases has missed the defect
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        default_value_t = 2_000,
+        env = "ONCENESS_CASES",
+        hide_env_values = true
+    )]
+    pub(crate) cases: u64,
+    /// How many cases the correct brokers get, all kinds together; 0 to leave them out [default: 20000]
+    #[arg(long, value_name = "N", env = "ONCENESS_CORRECT_CASES", hide_env_values = true)]
+    pub(crate) correct_cases: Option<u64>,
+    /// How many brokers are tested at once [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096), env = "ONCENESS_JOBS", hide_env_values = true)]
+    pub(crate) jobs: Option<u16>,
+    /// Write the result as a page of Markdown, too, without timings
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "only",
+        env = "ONCENESS_PAGE",
+        hide_env_values = true
+    )]
+    pub(crate) page: Option<PathBuf>,
+    /// Print the result as JSON instead of the table
+    #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Print it as JSON
     #[arg(long, env = "ONCENESS_JSON", hide_env_values = true)]
@@ -509,6 +578,10 @@ impl From<OsString> for Sweep {
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedIds(pub(crate) Vec<&'static str>);
 
+/// Seeded defects, in the order of the catalogue.
+#[derive(Clone, Debug)]
+pub(crate) struct Defects(pub(crate) Vec<&'static Defect>);
+
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Color {
@@ -588,6 +661,19 @@ fn property(text: &str) -> Result<String, String> {
 fn defect(text: &str) -> Result<&'static Defect, String> {
     let names = DEFECTS.iter().map(|defect| defect.name);
     defects::find(text).ok_or_else(|| unknown("defect", text, names))
+}
+
+fn chosen_defects(text: &str) -> Result<Defects, String> {
+    let mut chosen = Vec::new();
+    for name in names(text) {
+        chosen.push(defect(name)?.name);
+    }
+    match chosen.is_empty() {
+        true => Err("no defect is named; `onceness defects` lists all".to_owned()),
+        false => {
+            Ok(Defects(DEFECTS.iter().filter(|defect| chosen.contains(&defect.name)).collect()))
+        }
+    }
 }
 
 fn names(text: &str) -> impl Iterator<Item = &str> {

@@ -34,6 +34,13 @@ pub enum Phase {
         /// Until the time is up.
         left: std::time::Duration,
     },
+    /// Testing the suite itself.
+    SelfTesting {
+        /// How many searches are done.
+        done: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Removing what the cases left on the target.
     Cleaning,
 }

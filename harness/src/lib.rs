@@ -37,7 +37,8 @@
 //! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), [`trial`] (one of them), [`mod@shrink`] (smaller
 //! ones), [`tally`] (counts), [`mod@certify`] (all of it), [`case`] and [`folder`] (what is kept), [`report`] (what is
 //! shown), [`exit`] (what it comes to). Beside it: [`mod@sweep`] (one plan, struck everywhere), [`faults`] (what
-//! `onceness proxy` does to requests), [`price`] (what the guarantees cost).
+//! `onceness proxy` does to requests), [`price`] (what the guarantees cost), [`mod@selftest`] (what the suite finds of its own
+//! zoo).
 
 pub mod accept;
 mod brokers;
@@ -55,6 +56,7 @@ pub mod report;
 pub mod rig;
 pub mod search;
 pub mod seeds;
+pub mod selftest;
 pub mod shrink;
 pub mod stop;
 pub mod sweep;

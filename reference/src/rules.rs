@@ -120,13 +120,35 @@ impl Default for Rules {
 
 impl Rules {
     /// Correct brokers that differ in everything that a broker may choose.
-    pub fn permitted() -> Vec<Rules> {
+    pub fn permitted() -> Vec<Permitted> {
         let kafka = Rules::default();
         vec![
-            kafka,
-            Rules { window_after_restart: 5, markers_lag: false, ..kafka },
-            Rules { old_duplicate: Code::DUPLICATE_SEQUENCE_NUMBER, burns_offsets: true, ..kafka },
-            Rules { fencing_bump: 2, epoch_max: 2, ..kafka },
+            Permitted { name: "as Kafka chooses", rules: kafka },
+            Permitted {
+                name: "a restart remembers five batches, markers come at once",
+                rules: Rules { window_after_restart: 5, markers_lag: false, ..kafka },
+            },
+            Permitted {
+                name: "old duplicates are answered 46, commits burn offsets",
+                rules: Rules {
+                    old_duplicate: Code::DUPLICATE_SEQUENCE_NUMBER,
+                    burns_offsets: true,
+                    ..kafka
+                },
+            },
+            Permitted {
+                name: "fencing raises the epoch by two, epochs end at two",
+                rules: Rules { fencing_bump: 2, epoch_max: 2, ..kafka },
+            },
         ]
     }
+}
+
+/// A correct broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Permitted {
+    /// What it chose, in a few words.
+    pub name: &'static str,
+    /// Its rules.
+    pub rules: Rules,
 }

@@ -26,6 +26,7 @@ mod price;
 mod proxy;
 mod replay;
 mod run;
+mod selftest;
 mod serve;
 mod shrink;
 mod sweep;
@@ -51,6 +52,7 @@ pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refus
         Command::Proxy(args) => proxy::proxy(args),
         Command::Serve(args) => serve::serve(&args),
         Command::Price(args) => price::price(args),
+        Command::Selftest(args) => selftest::selftest(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }

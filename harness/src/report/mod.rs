@@ -23,6 +23,7 @@ pub mod junit;
 pub mod price;
 pub mod price_json;
 pub mod requests;
+pub mod selftest;
 pub mod style;
 pub mod sweep;
 pub mod table;

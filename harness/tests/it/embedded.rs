@@ -15,7 +15,7 @@ use onceness_adapters::memory::Memory;
 use onceness_properties::{Verdict, judge};
 use onceness_reference::defects::DEFECTS;
 use onceness_reference::features::Features;
-use onceness_reference::rules::Rules;
+use onceness_reference::rules::{Permitted, Rules};
 use onceness_reference::{generate, text};
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
@@ -87,8 +87,8 @@ async fn the_correct_broker_is_not_accused() {
 /// Whatever a broker may choose and still be right, no property accuses it of more than the protocol's own weakness.
 #[test]
 fn correct_brokers_of_every_permitted_kind_are_not_accused() {
-    for rules in Rules::permitted() {
-        let memory = Memory::new(rules, "permitted".to_owned());
+    for Permitted { name, rules } in Rules::permitted() {
+        let memory = Memory::new(rules, name.to_owned());
         for seed in 0..2_000 {
             let (profile, plan) = generate::plan(seed, Features::EMBEDDED);
             let history = block_on(memory.run(&plan)).expect("memory is always there");

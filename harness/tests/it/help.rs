@@ -19,6 +19,7 @@ fn help_is_as_it_was() {
     check("shrink --help", expect_file!["help/shrink.txt"]);
     check("check --help", expect_file!["help/check.txt"]);
     check("price --help", expect_file!["help/price.txt"]);
+    check("selftest --help", expect_file!["help/selftest.txt"]);
     check("plan --help", expect_file!["help/plan.txt"]);
     check("proxy --help", expect_file!["help/proxy.txt"]);
     check("serve --help", expect_file!["help/serve.txt"]);

@@ -14,6 +14,7 @@ mod library;
 mod mock;
 mod onceness;
 mod proxy;
+mod selftest;
 mod serve;
 mod sweep;
 mod track_record;

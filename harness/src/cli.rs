@@ -423,8 +423,8 @@ pub(crate) struct PriceArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A suite that cannot show what it detects proves nothing. Each seeded defect of the embedded broker is
-searched for several times, by random cases until one fails, and the first find is shrunk. Known
+A suite that cannot show what it detects proves nothing. Each seeded defect of the embedded broker
+is searched for several times, by random cases until one fails, and the first find is shrunk. Known
 weaknesses of the protocol are accepted by name: they do not count as finds. Then all kinds of
 correct brokers get cases, and whatever one of them is accused of is a false alarm. The same seed
 gives the same finds.

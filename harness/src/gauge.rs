@@ -1,7 +1,7 @@
 //! What a run shows of itself while it works. The rig writes it, reporters look at it when they like.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters that may be read at any time.
 #[derive(Debug, Default)]
@@ -10,6 +10,7 @@ pub struct Gauge {
     failing: AtomicU64,
     silent: AtomicU64,
     phase: Mutex<Phase>,
+    whole: Option<Arc<Gauge>>,
 }
 
 /// What a run is doing.
@@ -46,6 +47,11 @@ pub enum Phase {
 }
 
 impl Gauge {
+    /// For one of several runs at once: its cases count for the whole as well, its phase is its own.
+    pub(crate) fn part_of(whole: &Arc<Gauge>) -> Gauge {
+        Gauge { whole: Some(Arc::clone(whole)), ..Gauge::default() }
+    }
+
     /// How many cases were run and judged.
     pub fn cases(&self) -> u64 {
         self.cases.load(Ordering::Relaxed)
@@ -70,10 +76,16 @@ impl Gauge {
     pub(crate) fn judged(&self, failed: bool) {
         self.cases.fetch_add(1, Ordering::Relaxed);
         self.failing.fetch_add(u64::from(failed), Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.judged(failed);
+        }
     }
 
     pub(crate) fn went_silent(&self) {
         self.silent.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.went_silent();
+        }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

@@ -66,7 +66,8 @@ fn line(gauge: &Gauge, extent: Extent, elapsed: Duration) -> String {
         Phase::Pricing { round: 0, .. } => "opening clients".to_owned(),
         Phase::Pricing { round, left } => format!("round {round}, {} s left", left.as_secs() + 1),
         Phase::SelfTesting { done, of } => {
-            format!("searches done: {} of {}", thousands(done), thousands(of))
+            let cases = count(gauge.cases(), "case");
+            format!("searches done: {} of {}; {cases}", thousands(done), thousands(of))
         }
         Phase::Cleaning => "cleaning the target up".to_owned(),
     }

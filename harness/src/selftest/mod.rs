@@ -5,6 +5,7 @@
 //! what a defect needed is a number of cases that the same seed gives again, whatever else runs, and `--only` says of a
 //! defect what a whole run says of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -140,13 +141,14 @@ impl Done<'_> {
     }
 }
 
-/// The surroundings of one search: it stops with all others, and nobody watches it.
+/// The surroundings of one search: it stops with all others, and is watched as a part of them.
 fn own_rig(rig: &Rig) -> Rig {
-    Rig { stop: rig.stop.clone(), ..Rig::default() }
+    let gauge = Arc::new(Gauge::part_of(&rig.gauge));
+    Rig { stop: rig.stop.clone(), gauge, ..Rig::default() }
 }
 
-/// The seed of the search of that number. Far apart, for the cases of a run have its neighbours' seeds; the first is the
-/// run's own.
+/// The seed of the search of that number; the first is the run's own. Far apart: the seeds of neighbours are those of one
+/// search's cases, and searches are to share none.
 fn search_seed(run: u64, number: u64) -> u64 {
     case_seed(run, number << 32)
 }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use onceness_reference::code::Code;
 use onceness_reference::defects::{DEFECTS, find};
 use onceness_reference::protocol::Session;
-use onceness_reference::rules::Rules;
+use onceness_reference::rules::{Permitted, Rules};
 
 use crate::talk::{Abort, Commit, P0, P1, ReadCommitted, ReadUncommitted, Talk, Tv2, tags};
 
@@ -36,7 +36,7 @@ fn every_entry_says_what_it_is() {
 
 #[test]
 fn every_defect_is_one_and_no_two_are_the_same() {
-    let correct = Rules::permitted();
+    let correct: Vec<Rules> = Rules::permitted().iter().map(|broker| broker.rules).collect();
     assert!(correct.contains(&Rules::default()));
     for (i, defect) in DEFECTS.iter().enumerate() {
         let rules = (defect.rules)();
@@ -55,7 +55,7 @@ fn is_kebab_case(name: &str) -> bool {
 
 /// The same requests, to every correct broker and to the defective one.
 fn shows<T: PartialEq + Debug>(name: &str, ask: fn(&mut Talk) -> T, correct: T, defective: T) {
-    for rules in Rules::permitted() {
+    for Permitted { rules, .. } in Rules::permitted() {
         assert_eq!(ask(&mut Talk::by(rules)), correct, "{name} in {rules:?}");
     }
     let rules = (find(name).unwrap().rules)();

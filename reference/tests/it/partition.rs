@@ -3,7 +3,7 @@
 use onceness_reference::code::Code;
 use onceness_reference::ids::{Offset, Partition, TxnId};
 use onceness_reference::protocol::{Batch, Request, Session};
-use onceness_reference::rules::Rules;
+use onceness_reference::rules::{Permitted, Rules};
 
 use crate::talk::{
     Abort, Commit, P0, P1, ReadCommitted, ReadUncommitted, STRANGER, State, T, Talk, Tv1, Tv2,
@@ -479,7 +479,7 @@ fn duplicates_after_a_restart() {
 
 #[test]
 fn a_restart_keeps_log_and_epochs() {
-    for rules in Rules::permitted() {
+    for Permitted { rules, .. } in Rules::permitted() {
         let mut talk = Talk::by(rules);
         let (producer, old) = (talk.fresh(), talk.init().unwrap());
         talk.send(producer, 0, 3).unwrap();

@@ -106,9 +106,9 @@ mod tests {
             ```
 
             Each defect was searched for 3 times, each time with random cases of its own, 2,000 cases at most. "Found" is what every
-            search found. Median and worst are the cases until the first that fails, that one included. "Found by" is what that case breaks,
-            and for which claims; of several properties, the one that owns the defect. Steps are those of the first find, before and after
-            shrinking.
+            search found. Median and worst are the cases until the first that fails, that one included. "Found by" is what that case
+            breaks, and for which claims: of several properties, the one that the catalogue names first. Steps are those of the first
+            find, before and after shrinking.
 
             | defect | what the broker does wrong | verdict | found by | median | worst | steps |
             |---|---|---|---|---:|---:|---:|

@@ -84,7 +84,8 @@ fn correct(test: &SelfTest) -> String {
         };
         let verdict = paint(style, format!("{word:12}"));
         let cases = thousands(one.cases);
-        let met = one.accepted.iter().map(|met| format!("{} in {}", met.weakness, met.cases));
+        let met =
+            one.accepted.iter().map(|met| format!("{} in {}", met.weakness, thousands(met.cases)));
         let met: Vec<String> = met.collect();
         let met = match met.is_empty() {
             true => String::new(),
@@ -164,10 +165,10 @@ mod tests {
         let test = came_to(detections, vec![acquitted(), unfinished]);
         expect![[r#"
             defect    verdict     found by           searches    median   worst    steps    time
-            no-dedup  found       order 2, resend 1    3 of 3         9   1,234  3 of 33   0.2 s
-            no-dedup  missed      order 1, resend 1    2 of 3     1,234  > 2,000  3 of 33   0.2 s
-            no-dedup  unfinished  order                1 of 3         9       9  3 of 33   0.2 s
-            no-dedup  unfinished                       0 of 3         -       -        -   0.2 s
+            no-dedup  found       order 2, resend 1    3 of 3         9   1,234  3 of 33  0.25 s
+            no-dedup  missed      order 1, resend 1    2 of 3     1,234  > 2,000  3 of 33  0.25 s
+            no-dedup  unfinished  order                1 of 3         9       9  3 of 33  0.25 s
+            no-dedup  unfinished                       0 of 3         -       -        -  0.25 s
             searches: those that found it. median, worst: cases until the first that fails. steps: of the first find, after shrinking.
 
             correct broker    verdict         cases    time

@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Price(PriceArgs),
     /// List the properties that are judged, with their sources
     Properties(ListArgs),
+    /// List what a log must, should and may do, and what judges it
+    Clauses(ListArgs),
     /// List the seeded defects of `memory:DEFECT`
     Defects(ListArgs),
 }

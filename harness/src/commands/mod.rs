@@ -52,6 +52,7 @@ pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refus
         Command::Serve(args) => serve::serve(&args),
         Command::Price(args) => price::price(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
+        Command::Clauses(args) => Ok(catalogue::clauses(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Not claimed: order between producers, sessions or partitions. Producers without sequence numbers promise less: a send
 //! that was acknowledged before another began comes first, and so do batches in flight together as long as nothing
-//! befell either and nothing was resent.
+//! befell either and nothing was resent. Without acknowledgements none is claimed across a send that something befell.
 
 use onceness_reference::features::Features;
 use onceness_reference::ids::{Partition, Tag};
@@ -26,7 +26,7 @@ pub(crate) const PROPERTY: Property = Property {
     promise: "The records of one producer session are in a partition in the order in which they were sent, and readers are handed them in that order.",
     source: "LOG-03, LOG-05, DED-03, DED-19, E2E-03; KIP-98; KAFKA-5494",
     witness: "sends and all reads, by producer session and partition",
-    not_claimed: "order between producers, sessions or partitions; of producers without sequence numbers, order among sends that overlap and were resent",
+    not_claimed: "order between producers, sessions or partitions; of producers without sequence numbers, order among sends that overlap and were resent, or that nobody acknowledged and that a loss lies between",
     needs: |_, _: Features| true,
     watch: || Box::<Order>::default(),
 };

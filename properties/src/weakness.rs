@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use onceness_reference::code::Code;
 use onceness_reference::history::{Event, Outcome};
 use onceness_reference::ids::{GroupId, Offset, Partition};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use crate::facts::calls::Sent;
 use crate::facts::positions::Mismatch;
 use crate::facts::{At, Facts, NEVER};
+use crate::verdict::Claim;
 
 /// A weakness of the protocol itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,15 +79,21 @@ impl Weaknesses {
         self.torn.contains_key(&txn).then_some(LATE_REQUEST.id)
     }
 
-    /// What explains that an acknowledged record is lost: its batch was refused for now, one that was sent after it was
+    /// What explains that an acknowledged record is lost: its batch was refused for now, one that was in flight with it was
     /// appended as the first of its producer, and the client was never told where its own went.
     pub(crate) fn of_loss(&self, facts: &Facts<'_>, send: &Sent) -> Option<&'static str> {
         let same = |other: &&Sent| (other.life, other.partition) == (send.life, send.partition);
         let mut others = facts.sends.iter().filter(same);
-        let passed_over = send.base < 0
-            && was_refused(facts, send)
-            && others.clone().any(|other| other.asked.at > send.asked.at && other.base >= 0)
-            && !others.any(|other| other.asked.at < send.asked.at && other.base >= 0);
+        let sequenced =
+            matches!(facts.claim_of(send), Some(Claim::Idempotent | Claim::Transactional));
+        let in_flight = |other: &Sent| {
+            (send.asked.at..send.asked.returned).contains(&other.asked.at) && other.base >= 0
+        };
+        let passed_over = sequenced
+            && send.base < 0
+            && was_put_off(facts, send)
+            && others.clone().any(in_flight)
+            && !others.any(|other| other.asked.at < send.asked.at && other.asked.is_done());
         passed_over.then_some(FIRST_SEQUENCE.id).or(self.of_transaction(send.txn))
     }
 
@@ -134,9 +142,20 @@ impl Weaknesses {
     }
 }
 
-/// Whether a broker is known to have refused one of its copies.
-fn was_refused(facts: &Facts<'_>, send: &Sent) -> bool {
+/// Refusals that ask to try again.
+const FOR_NOW: [Code; 4] = [
+    Code::NOT_ENOUGH_REPLICAS,
+    Code::NOT_LEADER_OR_FOLLOWER,
+    Code::UNKNOWN_TOPIC_OR_PARTITION,
+    Code::LEADER_NOT_AVAILABLE,
+];
+
+/// Whether a broker is known to have refused one of its copies for now.
+fn was_put_off(facts: &Facts<'_>, send: &Sent) -> bool {
     let answers = facts.answers.iter().filter(|(call, _)| *call == send.asked.at);
     let mut outcomes = answers.map(|(_, answer)| facts.history.events.get(*answer as usize));
-    outcomes.any(|event| matches!(event, Some(Event::Answer { outcome: Outcome::Refused(_), .. })))
+    outcomes.any(|event| match event {
+        Some(Event::Answer { outcome: Outcome::Refused(code), .. }) => FOR_NOW.contains(code),
+        _ => false,
+    })
 }

@@ -57,6 +57,8 @@ struct Told {
     assigned: Option<Vec<Partition>>,
     /// What it had was taken away.
     revoked: bool,
+    /// librdkafka waits until what was given is taken up.
+    waits: bool,
     /// Nobody will take up anything any more.
     closing: bool,
 }
@@ -83,8 +85,9 @@ impl ConsumerContext for Context {
             let numbers = partitions.elements();
             let numbers = numbers.iter().map(|element| partition(element.partition()));
             told.assigned = Some(numbers.collect());
+            told.waits = true;
         } else {
-            (told.assigned, told.revoked) = (None, true);
+            (told.assigned, told.revoked, told.waits) = (None, true, false);
             drop(told);
             // Cannot fail for a consumer that is open; for one that is not it does not matter.
             let _ = consumer.unassign();
@@ -124,7 +127,10 @@ impl Reader {
         reader.consumer.subscribe(&[&room.name])?;
         match reader.given(spec) {
             Some(inputs) => Ok((reader, inputs)),
-            None => Err(KafkaError::Subscription("the group gave nothing in time".to_owned())),
+            None => {
+                reader.close();
+                Err(KafkaError::Subscription("the group gave nothing in time".to_owned()))
+            }
         }
     }
 
@@ -225,8 +231,11 @@ impl Reader {
         if *closing {
             return Err(KafkaError::Canceled);
         }
+        // Nobody polls meanwhile, or what comes from the new place would be dropped with what came from the old one.
+        let mut stash = self.stash();
         begin(&self.consumer)?;
-        self.stash().clear();
+        stash.clear();
+        self.consumer.context().told().waits = false;
         self.fresh.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -257,7 +266,7 @@ impl Reader {
         let waits = {
             let mut told = self.consumer.context().told();
             told.closing = true;
-            told.assigned.is_some()
+            std::mem::take(&mut told.waits)
         };
         if waits {
             // librdkafka waits for ever until what it gave is taken up. Closing goes on whatever comes of it.

@@ -4,6 +4,7 @@ use futures::future::{join_all, try_join_all};
 use onceness_reference::history::Event;
 use onceness_reference::ids::{GroupId, Partition, TxnId};
 use onceness_reference::plan::{Delivery, Isolation, Plan, Protocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::consuming::{Reader, blocking};
@@ -37,7 +38,7 @@ pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> Kafka
         let room = room.clone();
         blocking(move || {
             let what = format!("partition {partition} cannot be read to its end");
-            stuck(read_partition(&room, partition, isolation), what)
+            stuck(&room, read_partition(&room, partition, isolation), what)
         })
     });
     let groups = plan.groups().into_iter().map(|group| {
@@ -51,7 +52,7 @@ pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> Kafka
                 let committed = |(partition, offset)| Event::Committed { group, partition, offset };
                 saved.into_iter().map(committed).collect()
             });
-            stuck(saved, what)
+            stuck(&room, saved, what)
         })
     });
     let (reads, groups) = tokio::try_join!(try_join_all(reads), try_join_all(groups))?;
@@ -61,14 +62,25 @@ pub(super) async fn read(room: &Room, plan: &Plan, recorder: &Recorder) -> Kafka
     Ok(())
 }
 
-/// What a broker answers is no failure of ours to reach it, nor is it that nothing more came.
-fn stuck(read: KafkaResult<Vec<Event>>, what: String) -> KafkaResult<Vec<Event>> {
-    read.or_else(|error| match error.rdkafka_error_code() {
-        Some(code) if code as i32 > 0 || code == RDKafkaErrorCode::OperationTimedOut => {
-            Ok(vec![Event::Stuck { what: format!("{what}: {error}") }])
+/// What a broker answers is no failure of ours to reach it, nor is it that nothing more came, if it answers otherwise.
+fn stuck(room: &Room, read: KafkaResult<Vec<Event>>, what: String) -> KafkaResult<Vec<Event>> {
+    read.or_else(|error| {
+        let is_stuck = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::OperationTimedOut) => answers(room),
+            Some(code) => code as i32 > 0,
+            None => false,
+        };
+        match is_stuck {
+            true => Ok(vec![Event::Stuck { what: format!("{what}: {error}") }]),
+            false => Err(error),
         }
-        _ => Err(error),
     })
+}
+
+/// Whether the cluster answers at all.
+fn answers(room: &Room) -> bool {
+    let asking: KafkaResult<BaseConsumer> = settings::client(&room.bootstrap).create();
+    asking.and_then(|asking| asking.fetch_metadata(None, PATIENCE)).is_ok()
 }
 
 /// What any consumer of a group reads.

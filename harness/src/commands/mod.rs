@@ -11,6 +11,7 @@ use onceness::options::{Claims, Options, Shrinking};
 use onceness::target::{Client, OpenError};
 use onceness::{Exit, Rig, Target, weakness};
 use onceness_adapters::Adapter;
+use onceness_reference::features::Features;
 use onceness_reference::plan::Plan;
 use tokio::runtime::Runtime;
 
@@ -110,17 +111,26 @@ async fn open(target: &Target, rig: &Rig) -> Result<Arc<dyn Adapter>, Refusal> {
 /// The same for a plan that is given: whatever it asks, the target must be able to do.
 async fn open_for(plan: &Plan, target: &Target, rig: &Rig) -> Result<Arc<dyn Adapter>, Refusal> {
     let adapter = open(target, rig).await?;
-    let features = adapter.features();
-    let Some(fault) = plan.faults().find(|fault| !features.can(*fault)) else {
-        return Ok(adapter);
-    };
+    let Some(lack) = lack(plan, adapter.features(), target) else { return Ok(adapter) };
     if let Some(trouble) = clean(adapter.as_ref(), rig).await {
         tell(&trouble);
     }
-    Err(usage(format!(
-        "the plan has the fault '{}', which cannot befall {target}; faults of the broker need one that is started here (launch:NAME or container:IMAGE)",
-        fault.name()
-    )))
+    Err(usage(lack))
+}
+
+/// What a plan asks that the target cannot do, and which one can.
+fn lack(plan: &Plan, features: Features, target: &Target) -> Option<String> {
+    if let Some(fault) = plan.faults().find(|fault| !features.can(*fault)) {
+        return Some(format!(
+            "the plan has the fault '{}', which cannot befall {target}; faults of the broker need one that is started here (launch:NAME or container:IMAGE)",
+            fault.name()
+        ));
+    }
+    let mut consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
+    let shares = consumers.any(|consumer| consumer.shared);
+    (shares && !features.shared).then(|| {
+        format!("the plan has consumers that share their group, which {target} has not; librdkafka can (?client=rdkafka)")
+    })
 }
 
 /// Whoever looks at one case wants to see what is wrong with it, known or not: nothing is accepted unless it is named.

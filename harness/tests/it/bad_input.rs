@@ -137,6 +137,24 @@ fn what_cannot_be_priced_is_told() {
 }
 
 #[test]
+fn a_plan_that_needs_another_client_is_refused() {
+    let plan = r#"{
+  "version": 1, "schedule": 0, "partitions": 1,
+  "clients": [{ "id": 0, "consumer": { "group": 0, "member": true, "shared": true, "inputs": [0],
+    "isolation": "read_committed", "saving": "after_processing" } }],
+  "rounds": [{ "steps": [{ "id": 0, "client": 0, "op": "open" }] }]
+}"#;
+    check(
+        "run -",
+        plan,
+        2,
+        &expect![
+            "error: the plan has consumers that share their group, which memory has not; librdkafka can (?client=rdkafka)"
+        ],
+    );
+}
+
+#[test]
 fn damaged_plans_are_refused_with_line_and_field() {
     let plan = r#"{
   "version": 1, "schedule": 0, "partitions": 1,

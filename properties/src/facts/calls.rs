@@ -72,7 +72,8 @@ impl Asked {
     pub(crate) fn is_answered(&mut self, at: At, fate: Fate, outcome: &Outcome) {
         self.answers = self.answers.saturating_add(1);
         self.last = self.last.max(at);
-        self.mishap |= fate != Fate::Delivered;
+        // What was refused for now is sent again, and no longer where it was.
+        self.mishap |= fate != Fate::Delivered || matches!(outcome, Outcome::Refused(_));
         self.vague |= *outcome == Outcome::Unknown && fate != Fate::RequestLost;
         if matches!(outcome, Outcome::Done(_)) {
             self.done_by = self.done_by.min(at);

@@ -239,6 +239,41 @@ fn the_first_batch_of_a_producer_is_passed_over() {
     "#]]);
 }
 
+/// The same with another refusal, another producer, or the second batch sent only when the first was settled.
+fn not_passed_over(delivery: Delivery, code: Code, apart: bool) -> Story {
+    let mut story = Story::of([producer(delivery)]);
+    let first = story.send(0, 0, &[1]);
+    story.answer(first, Fate::Busy, refused(code));
+    let implied = Outcome::Done(Reply::Appended { base: None });
+    if apart {
+        story.returns(first, implied.clone());
+    }
+    let second = story.send(0, 0, &[2]);
+    story.returns(second, appended(0));
+    if !apart {
+        story.returns(first, implied);
+    }
+    story.healed();
+    story.read(0, 1, &[(0, 2)]);
+    story
+}
+
+#[test]
+fn a_first_batch_is_passed_over_only_by_one_in_flight_with_it_and_only_of_a_producer_with_sequences()
+ {
+    let later = Code::NOT_ENOUGH_REPLICAS;
+    not_passed_over(Delivery::Idempotent, later, true).check_all(expect![[r#"
+        no-loss/idempotent: e0 e2 e6: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
+    not_passed_over(Delivery::AtLeastOnce, later, false).check_all(expect![[r#"
+        no-loss/at-least-once: e0 e4 e6: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
+    let for_good = Code::OUT_OF_ORDER_SEQUENCE_NUMBER;
+    not_passed_over(Delivery::Idempotent, for_good, false).check_all(expect![[r#"
+        no-loss/idempotent: e0 e4 e6: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
+}
+
 #[test]
 fn no_other_loss_is_explained_by_a_first_batch_that_was_passed_over() {
     passed_over(Some(7), true).check_all(expect![[r#"

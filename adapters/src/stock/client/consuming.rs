@@ -164,7 +164,11 @@ impl StockClient {
                 life.must_rewind = false;
                 Outcome::Done(Reply::Positions(life.progress.positions()))
             }
-            Err(error) => failure(&error).outcome,
+            Err(error) => {
+                // It may have gone back in some of its inputs and not in others.
+                life.broken = Some(Skip::InDoubt);
+                failure(&error).outcome
+            }
         };
         self.recorder.record(Event::Return { of, outcome });
         Ok(())

@@ -179,7 +179,6 @@ impl StockClient {
     }
 
     async fn start(&self, door: &Arc<Door>, patience: Duration) -> KafkaResult<Life> {
-        let bootstrap = door.address();
         let mut life = Life {
             door: door.clone(),
             writer: None,
@@ -189,6 +188,19 @@ impl StockClient {
             transaction: None,
             must_rewind: false,
         };
+        match self.equip(&mut life, patience).await {
+            Ok(()) => Ok(life),
+            Err(error) => {
+                door.close();
+                tokio::task::spawn_blocking(move || life.close());
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the producer and the consumer of a life.
+    async fn equip(&self, life: &mut Life, patience: Duration) -> KafkaResult<()> {
+        let bootstrap = life.door.address();
         if let Some(delivery) = self.spec.delivery {
             let writer = Writer::open(&self.room, delivery, &bootstrap, patience).await?;
             life.writer = Some(writer.waiting(PATIENCE));
@@ -199,13 +211,14 @@ impl StockClient {
             let (reader, inputs) = opening.await?;
             let reader = Arc::new(reader);
             if shared {
-                tokio::spawn(look_after(Arc::downgrade(&reader)));
+                let reader = Arc::downgrade(&reader);
+                tokio::task::spawn_blocking(move || look_after(&reader));
             }
             life.reader = Some(reader);
             life.progress = Progress::at_start(&inputs);
             life.go_to_saved(inputs).await?;
         }
-        Ok(life)
+        Ok(())
     }
 
     async fn close(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
@@ -220,11 +233,12 @@ impl StockClient {
         // In good order: a member leaves its group.
         let _ = timeout(PATIENCE, tokio::task::spawn_blocking(move || life.close())).await;
         door.close();
-        self.told(of, &door, done(aborted));
+        self.recorder.record(Event::Return { of, outcome: done(aborted) });
         Ok(())
     }
 
-    /// Its group expels it meanwhile. What it does next is a zombie's, until it has joined again.
+    /// Its group expels it meanwhile. librdkafka notices by itself that its session is over, as soon as it goes on, and saves
+    /// nothing then: so what is judged is that the group moves on, not that it refuses a zombie.
     async fn stall(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
         let door = self.ready()?.door.clone();
         let of = self.call(turn, Call::Stall);
@@ -282,6 +296,13 @@ impl StockClient {
     }
 }
 
+/// A case that is given up halfway leaves nothing behind either.
+impl Drop for StockClient {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
 impl Life {
     /// Ends what librdkafka does for it. Blocks.
     fn close(self) {
@@ -334,12 +355,12 @@ async fn ask<T>(
     answer
 }
 
-/// Looks after a member as long as there is one.
-async fn look_after(reader: Weak<Reader>) {
+/// Looks after a member as long as there is one. Blocks.
+fn look_after(reader: &Weak<Reader>) {
     while let Some(reader) = reader.upgrade() {
         reader.look_after();
         drop(reader);
-        tokio::time::sleep(LOOK_AFTER_EVERY).await;
+        std::thread::sleep(LOOK_AFTER_EVERY);
     }
 }
 

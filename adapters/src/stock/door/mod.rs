@@ -290,7 +290,8 @@ impl Task {
             self.met.preparation = true;
             return Some((errand.preparation.fate, true));
         }
-        (errand.unanswered && errand.main.fits(request)).then_some((Fate::Delivered, false))
+        // Nothing befalls it here, but what the broker itself does with it is to be known.
+        errand.main.fits(request).then_some((Fate::Delivered, false))
     }
 }
 
@@ -336,12 +337,13 @@ impl Owner for Keeper {
         let is_held = first && exchange.held.is_some();
         for (of, record) in calls {
             met.left.insert(of);
-            // Nothing befell it.
-            if exchange.fate == Fate::Delivered {
+            let outcome = frame::outcome(&exchange, record);
+            // Nothing befell it, and the client is told the same.
+            let is_plain = exchange.fate == Fate::Delivered;
+            if is_plain && (errand.unanswered || matches!(outcome, Outcome::Done(_))) {
                 continue;
             }
             met.calls.insert(of);
-            let outcome = frame::outcome(&exchange, record);
             let lost = exchange.fate == Fate::RequestLost || exchange.fate == Fate::Busy;
             met.doubt |= is_held || !(lost || matches!(outcome, Outcome::Refused(_)));
             if !is_held {
@@ -349,7 +351,7 @@ impl Owner for Keeper {
                 self.recorder.record(Event::Answer { of, preparation, fate, outcome });
             }
         }
-        met.over |= first && !preparation && exchange.fate != Fate::Delivered;
+        met.over |= first && !preparation && met.main;
         drop(state);
         self.bell.notify_waiters();
     }

@@ -2,10 +2,7 @@
 //!
 //! A clause is judged by what clients see come of it, never by the number of an error. Which properties judge it, say their
 //! sources, which name it. [`Observed`] says how far that goes, and [`Hazard::is_caused`] under what, so that nobody takes
-//! silence for a proof.
-//!
-//! Sources: `KIP-…` and `KAFKA-…` are Kafka's proposals and issues; `project#…` an issue or pull request of that project.
-//! A file with a line is Kafka's, at revision 1eb7644349cb (October 2024); where another revision is meant, it is named.
+//! silence for a proof. [`SOURCES`] says how to read where they come from.
 
 mod dedup;
 mod end_to_end;
@@ -88,6 +85,11 @@ pub enum Observed {
     /// It cannot be, for this reason.
     Never(&'static str),
 }
+
+/// How sources are written, for people.
+pub const SOURCES: &str = "\
+Sources: KIP-… and KAFKA-… are Kafka's proposals and issues, project#… is an issue or pull request of that project. A file is
+Kafka's, its line that of revision 1eb7644349cb (October 2024), unless another project or revision is named.";
 
 /// All sections, in order.
 pub const SECTIONS: [&[Clause]; 6] = [

@@ -69,7 +69,7 @@ pub(crate) fn clauses(args: &ListArgs) -> Exit {
             one.source
         ));
     }
-    print(&format!("{}\n", counts()));
+    print(&format!("{}\n\n{}\n", clauses::SOURCES, counts()));
     Exit::Holds
 }
 

@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Selftest(SelftestArgs),
     /// List the properties that are judged, with their sources
     Properties(ListArgs),
+    /// List what a log must, should and may do, and what judges it
+    Clauses(ListArgs),
     /// List the seeded defects of `memory:DEFECT`
     Defects(ListArgs),
 }

@@ -1,6 +1,7 @@
 //! A transaction takes effect as a whole, its records in all partitions and the positions saved in it, or not at all.
 //!
-//! Source: TXN-09, TXN-12, OFF-04, OFF-05; KIP-98; Kafka's `docs/design.html`, "Using Transactions".
+//! Source: TXN-09, TXN-12, TXN-14, TXN-16, TXN-19, TXN-24 (whatever fails, comes late or runs beside it); OFF-04, OFF-05,
+//! OFF-07; ISO-05 (what was committed is shown); KIP-98; Kafka's `docs/design.html`, "Using Transactions".
 //!
 //! Witness: the acknowledged records of a transaction whose commit was called against the final read_committed reads, and
 //! the positions that its group is told afterwards. A commit that was acknowledged (even if the answer was lost) means
@@ -22,7 +23,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "atomicity",
     claims: &[Claim::Transactional, Claim::ExactlyOnce],
     promise: "A transaction takes effect as a whole, its records in all partitions and the positions saved in it, or not at all.",
-    source: "TXN-09, TXN-12, OFF-04, OFF-05; KIP-98",
+    source: "TXN-09, TXN-12, TXN-14, TXN-16, TXN-19, TXN-24, ISO-05, OFF-04, OFF-05, OFF-07; KIP-98",
     witness: "the acknowledged records of a transaction against the final read_committed reads, and the positions told afterwards",
     not_claimed: "that all of it becomes visible at the same time",
     needs: |_, _: Features| true,

@@ -1,6 +1,6 @@
 //! Once a successor of the same transactional id or group membership is open, nothing that the predecessor begins is done or becomes visible.
 //!
-//! Source: TXN-01, TXN-02, OFF-09, OFF-10, E2E-10; KIP-98 (epochs), KIP-447 and KIP-345 (group members).
+//! Source: DED-10, TXN-01, TXN-02, TXN-18, OFF-09, OFF-10, E2E-10; KIP-98 (epochs), KIP-447 and KIP-345 (group members).
 //!
 //! Witness: calls of a predecessor that begin after the opening of its successor returned (or, by a hidden answer, was
 //! done): sends, ends of transactions that have something in them, and saves must not be done; what they wrote, and
@@ -20,7 +20,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "fencing",
     claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Transactional, Claim::ExactlyOnce],
     promise: "Once a successor of the same transactional id or group membership is open, nothing that the predecessor begins is done or becomes visible.",
-    source: "TXN-01, TXN-02, OFF-09, OFF-10, E2E-10; KIP-98, KIP-345, KIP-447",
+    source: "DED-10, TXN-01, TXN-02, TXN-18, OFF-09, OFF-10, E2E-10; KIP-98, KIP-345, KIP-447",
     witness: "calls of a predecessor that begin after its successor was open, and the final read_committed reads",
     not_claimed: "calls that overlap the opening; clients that are not members; transactions with nothing in them",
     needs: |claim, features: Features| claim == Claim::Transactional || features.members,

@@ -9,6 +9,7 @@
 //!
 //! Reading order: [`verdict`], `facts`, `watch`, `findings`, then any property.
 
+use onceness_reference::clauses;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
 
@@ -48,7 +49,7 @@ pub struct Property {
     pub claims: &'static [Claim],
     /// The promise, in one sentence, as a broker's manual would word it.
     pub promise: &'static str,
-    /// Where the promise comes from.
+    /// Where the promise comes from: the clauses that it judges by id ([`onceness_reference::clauses`]), and the public sources.
     pub source: &'static str,
     /// Which events witness it.
     pub witness: &'static str,
@@ -61,6 +62,11 @@ pub struct Property {
 }
 
 impl Property {
+    /// The ids of the clauses that its source names: those that it judges, wholly or in part.
+    pub fn clauses(&self) -> impl Iterator<Item = &'static str> {
+        self.source.split([',', ';']).map(str::trim).filter(|word| clauses::is_id(word))
+    }
+
     /// Whether a target that can do so much can be asked for this claim. If not, it is [`Verdict::Unsupported`].
     pub fn is_supported(&self, claim: Claim, features: Features) -> bool {
         let transactions = matches!(claim, Claim::Transactional | Claim::ExactlyOnce);
@@ -111,6 +117,11 @@ pub const PROPERTIES: &[Property] = &[
 /// The property of that name.
 pub fn property(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name)
+}
+
+/// The properties that judge the clause of that id.
+pub fn judges_of(clause: &str) -> impl Iterator<Item = &'static Property> {
+    PROPERTIES.iter().filter(move |property| property.clauses().any(|id| id == clause))
 }
 
 /// Judges a history by every property, for every claim that the property speaks for.

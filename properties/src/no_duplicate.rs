@@ -1,7 +1,7 @@
 //! A record that is sent at most once, or by an idempotent or transactional producer, is in the log once at most.
 //!
-//! Source: E2E-01, E2E-03, DED-04, DED-05 (a batch that was accepted is not appended again, however often it is resent);
-//! KIP-98.
+//! Source: DED-04, DED-05, DED-12, E2E-01, E2E-03 (a batch that was accepted is not appended again, however often it is
+//! resent, nor after a restart); KIP-98.
 //!
 //! Witness: all reads, polls and final ones: one record at two offsets of its partition.
 //!
@@ -20,7 +20,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "no-duplicate",
     claims: &[Claim::AtMostOnce, Claim::Idempotent, Claim::Transactional],
     promise: "A record that is sent at most once, or by an idempotent or transactional producer, is in the log once at most.",
-    source: "E2E-01, E2E-03, DED-04, DED-05; KIP-98",
+    source: "DED-04, DED-05, DED-12, E2E-01, E2E-03; KIP-98",
     witness: "all reads: one record at two offsets of its partition",
     not_claimed: "records sent at least once; at-most-once records that the network itself repeated",
     needs: |_, _: Features| true,

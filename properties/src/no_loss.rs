@@ -1,7 +1,8 @@
 //! A record that was acknowledged with acks=all, be it in an answer lost on its way, is in the log for whoever reads it.
 //!
-//! Source: LOG-10, LOG-15, LOG-23, E2E-02 (an acknowledgement with acks=all comes after replication and survives restarts);
-//! Kafka's `docs/design.html`, "Message Delivery Semantics"; KIP-98 for the resends of idempotent producers.
+//! Source: LOG-06, LOG-10, LOG-23, E2E-02, E2E-03 (an acknowledgement with acks=all is for the whole batch and survives
+//! restarts); DED-11, DED-14 (no batch is taken for a duplicate that is not in the log); LOG-17, ISO-06, ISO-07 (no reader
+//! goes past what is for it); Kafka's `docs/design.html`, "Message Delivery Semantics"; KIP-98.
 //!
 //! Witness: the returns and hidden answers of sends that say it was appended, against the final reads; and polls that
 //! moved their position, against the same reads: no reader goes past a record that is for it.
@@ -22,7 +23,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "no-loss",
     claims: &[Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "A record that was acknowledged with acks=all, be it in an answer lost on its way, is in the log for whoever reads it.",
-    source: "LOG-10, LOG-15, LOG-23, E2E-02; Kafka docs/design.html, Message Delivery Semantics; KIP-98",
+    source: "LOG-06, LOG-10, LOG-17, LOG-23, DED-11, DED-14, ISO-06, ISO-07, E2E-02, E2E-03; Kafka docs/design.html, Message Delivery Semantics; KIP-98",
     witness: "acknowledgements of sends against the final reads; polls that moved on against the final reads",
     not_claimed: "records sent at most once or never acknowledged; records of transactions that were not committed",
     needs: |_, _: Features| true,

@@ -1,6 +1,6 @@
 //! The log holds only records that a producer sent to that partition and that were not refused, unchanged.
 //!
-//! Source: LOG-02, LOG-06, LOG-22, TXN-07 (a refused batch leaves no trace); E2E-01.
+//! Source: LOG-02, LOG-06, TXN-07 (a refused batch leaves no trace); ISO-04 (no marker is handed to an application).
 //!
 //! Witness: every read: bytes that are no record of the case, records nobody sent, sent elsewhere, refused, or sent later.
 //!
@@ -19,7 +19,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "no-phantom",
     claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "The log holds only records that a producer sent to that partition and that were not refused, unchanged.",
-    source: "LOG-02, LOG-06, LOG-22, TXN-07, E2E-01",
+    source: "LOG-02, LOG-06, TXN-07, ISO-04",
     witness: "every read: foreign bytes, records never sent, sent elsewhere, refused, or sent later",
     not_claimed: "that a refusal was right; records whose outcome is unknown",
     needs: |_, _: Features| true,

@@ -1,6 +1,7 @@
 //! The records of one producer session are in a partition in the order in which they were sent, and readers are handed them in that order.
 //!
-//! Source: LOG-03, LOG-05 (also across retries, with up to five batches in flight); E2E-03; KIP-98; KAFKA-5494.
+//! Source: LOG-03, LOG-05 (also across retries, with up to five batches in flight); DED-03, DED-19 (what comes behind a batch
+//! that was put off is put off too); E2E-03; KIP-98; KAFKA-5494.
 //!
 //! Witness: sends and all reads, by producer session and partition. Of a record that is in the log more than once the
 //! first copy counts.
@@ -23,7 +24,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "order",
     claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "The records of one producer session are in a partition in the order in which they were sent, and readers are handed them in that order.",
-    source: "LOG-03, LOG-05, E2E-03; KIP-98; KAFKA-5494",
+    source: "LOG-03, LOG-05, DED-03, DED-19, E2E-03; KIP-98; KAFKA-5494",
     witness: "sends and all reads, by producer session and partition",
     not_claimed: "order between producers, sessions or partitions; of producers without sequence numbers, order among sends that overlap and were resent, or that nobody acknowledged and that a loss lies between",
     needs: |_, _: Features| true,

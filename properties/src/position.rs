@@ -1,6 +1,6 @@
 //! The position that a group reads back is the one that was saved last, and none if none was.
 //!
-//! Source: OFF-01, OFF-02, OFF-03, OFF-04, OFF-05, OFF-14; KIP-98, KIP-447 (`require_stable`).
+//! Source: OFF-01, OFF-02, OFF-03, OFF-04, OFF-05, OFF-07, OFF-14, E2E-09; KIP-98, KIP-447 (`require_stable`).
 //!
 //! Witness: the positions that openings, rewinds and the epilogue tell, against all saves of the group. A save counts from
 //! its call on, one in a transaction from the call of its commit on; an aborted one never.
@@ -21,7 +21,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "position",
     claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::ExactlyOnce],
     promise: "The position that a group reads back is the one that was saved last, and none if none was.",
-    source: "OFF-01, OFF-02, OFF-03, OFF-04, OFF-05, OFF-14; KIP-98, KIP-447",
+    source: "OFF-01, OFF-02, OFF-03, OFF-04, OFF-05, OFF-07, OFF-14, E2E-09; KIP-98, KIP-447",
     witness: "positions told by openings, rewinds and the epilogue against all saves of the group",
     not_claimed: "which of several saves wins that overlap or whose outcome is unknown",
     needs: |_, _: Features| true,

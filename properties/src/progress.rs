@@ -1,6 +1,6 @@
 //! Once faults have healed everything goes on: no transaction stays open, nothing stays unreadable, no call hangs.
 //!
-//! Source: TXN-15, TXN-18, ISO-14, ISO-15; KIP-890 (hanging transactions).
+//! Source: TXN-15, TXN-16, TXN-18, ISO-14, ISO-15; KIP-890 (hanging transactions).
 //!
 //! Witness: the epilogue: whatever did not go on within the time given, and final reads whose last stable offset is not the
 //! high watermark.
@@ -20,7 +20,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "progress",
     claims: &Claim::ALL,
     promise: "Once faults have healed everything goes on: no transaction stays open, nothing stays unreadable, no call hangs.",
-    source: "TXN-15, TXN-18, ISO-14, ISO-15; KIP-890",
+    source: "TXN-15, TXN-16, TXN-18, ISO-14, ISO-15; KIP-890",
     witness: "the epilogue: what did not go on in time, and last stable offsets below the high watermark",
     not_claimed: "how long anything takes while there are faults",
     needs: |_, _: Features| true,

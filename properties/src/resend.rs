@@ -1,6 +1,6 @@
 //! A resent batch, one of the last five of its session and partition, is acknowledged again with its first offset, and a resent end of a transaction is done again.
 //!
-//! Source: DED-04, DED-12, DED-13, TXN-10; KIP-98; `ProducerStateEntry.NUM_BATCHES_TO_RETAIN` in Kafka.
+//! Source: DED-04, DED-12, TXN-10; KIP-98; `ProducerStateEntry.NUM_BATCHES_TO_RETAIN` in Kafka.
 //!
 //! Witness: the answers to the copies of one request, hidden ones too: after one that says it was done, another.
 //!
@@ -21,7 +21,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "resend",
     claims: &[Claim::Idempotent, Claim::Transactional],
     promise: "A resent batch, one of the last five of its session and partition, is acknowledged again with its first offset, and a resent end of a transaction is done again.",
-    source: "DED-04, DED-12, DED-13, TXN-10; KIP-98",
+    source: "DED-04, DED-12, TXN-10; KIP-98",
     witness: "the answers to the copies of one request: after one that says it was done, another",
     not_claimed: "any but the last batch across a restart; after the epoch was raised or the end of the transaction called; refusals that only ask to try again; an old epoch of a producer that does not tell its sessions",
     needs: |_, features: Features| features.fates,

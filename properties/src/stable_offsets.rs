@@ -1,6 +1,7 @@
 //! An offset, once acknowledged or read, is bound to its record for good: all acknowledgements and all reads agree.
 //!
-//! Source: LOG-01, LOG-02, LOG-15, LOG-25, and DED-04 for what a resend is told; Kafka's `docs/design.html`; KAFKA-7866.
+//! Source: LOG-01, LOG-02, LOG-03, LOG-15, LOG-23, LOG-25, and DED-04 for what a resend is told; Kafka's
+//! `docs/design.html`; KAFKA-7866.
 //!
 //! Witness: every read of an offset against every other one; the offsets that returns and answers (hidden and late ones
 //! too) tell of a batch against each other and against the reads; and that what was read once is still there in the end.
@@ -21,7 +22,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "stable-offsets",
     claims: &[Claim::AtMostOnce, Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "An offset, once acknowledged or read, is bound to its record for good: all acknowledgements and all reads agree.",
-    source: "LOG-01, LOG-02, LOG-15, LOG-25, DED-04; Kafka docs/design.html; KAFKA-7866",
+    source: "LOG-01, LOG-02, LOG-03, LOG-15, LOG-23, LOG-25, DED-04; Kafka docs/design.html; KAFKA-7866",
     witness: "reads against each other, acknowledged offsets against each other and against reads",
     not_claimed: "offsets that nobody was told; that offsets have no gaps",
     needs: |_, _: Features| true,

@@ -86,6 +86,9 @@ impl Weaknesses {
         let mut others = facts.sends.iter().filter(same);
         let sequenced =
             matches!(facts.claim_of(send), Some(Claim::Idempotent | Claim::Transactional));
+        // What was put off together with it is as lost.
+        let was_appended =
+            |other: &Sent| other.base >= 0 || (other.asked.is_done() && !was_put_off(facts, other));
         let in_flight = |other: &Sent| {
             (send.asked.at..send.asked.returned).contains(&other.asked.at) && other.base >= 0
         };
@@ -93,7 +96,7 @@ impl Weaknesses {
             && send.base < 0
             && was_put_off(facts, send)
             && others.clone().any(in_flight)
-            && !others.any(|other| other.asked.at < send.asked.at && other.asked.is_done());
+            && !others.any(|other| other.asked.at < send.asked.at && was_appended(other));
         passed_over.then_some(FIRST_SEQUENCE.id).or(self.of_transaction(send.txn))
     }
 

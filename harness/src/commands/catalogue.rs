@@ -1,8 +1,9 @@
-//! `properties` and `defects`: the catalogues, as they stand in the code.
+//! `properties`, `clauses` and `defects`: the catalogues, as they stand in the code.
 
 use onceness::Exit;
 use onceness::report::style::{DIM, HEAD, paint};
-use onceness_properties::PROPERTIES;
+use onceness_properties::{PROPERTIES, judges_of};
+use onceness_reference::clauses::{self, Clause, Hazard, Observed};
 use onceness_reference::defects::DEFECTS;
 use serde_json::json;
 
@@ -37,6 +38,87 @@ pub(crate) fn properties(args: &ListArgs) -> Exit {
         ));
     }
     Exit::Holds
+}
+
+pub(crate) fn clauses(args: &ListArgs) -> Exit {
+    if args.json {
+        let all = clauses::all().map(|one| {
+            json!({
+                "id": one.id,
+                "level": one.level.name(),
+                "statement": one.statement,
+                "source": one.source,
+                "seen": one.through.name(),
+                "hazards": hazards(one, |_| true),
+                "hazards_not_caused": hazards(one, |hazard| !hazard.is_caused()),
+                "state": one.observed.name(),
+                "judged_by": judges(one),
+                "not_judged": one.observed.reason(),
+            })
+        });
+        return print_json(all.collect());
+    }
+    for one in clauses::all() {
+        print(&format!(
+            "{}  {}\n  {}\n{}  {}\n  source: {}\n\n",
+            paint(HEAD, one.id),
+            paint(DIM, one.level.name()),
+            one.statement,
+            seen(one),
+            state(one),
+            one.source
+        ));
+    }
+    print(&format!("{}\n\n{}\n", clauses::SOURCES, counts()));
+    Exit::Holds
+}
+
+fn judges(clause: &Clause) -> Vec<&'static str> {
+    judges_of(clause.id).map(|property| property.name).collect()
+}
+
+fn hazards(clause: &Clause, which: fn(Hazard) -> bool) -> Vec<&'static str> {
+    clause.hazards.iter().filter(|hazard| which(**hazard)).map(|hazard| hazard.name()).collect()
+}
+
+/// A line on by whom and under what a breach would be seen, if it could be.
+fn seen(clause: &Clause) -> String {
+    if let Observed::Never(_) = clause.observed {
+        return String::new();
+    }
+    let mut line = format!("  to be seen {}", clause.through.name());
+    let under = hazards(clause, Hazard::is_caused);
+    if !under.is_empty() {
+        line += &format!(", under {}", under.join(", "));
+    }
+    let never = hazards(clause, |hazard| !hazard.is_caused());
+    if !never.is_empty() {
+        line += &format!("; not caused by us: {}", never.join(", "));
+    }
+    line + "\n"
+}
+
+fn state(clause: &Clause) -> String {
+    let (state, judges) = (clause.observed.name(), judges(clause).join(", "));
+    match clause.observed {
+        Observed::Judged => format!("{state} by: {judges}"),
+        Observed::Partly(but) => format!("{state} by: {judges} ({but})"),
+        Observed::NotYet(why) | Observed::Never(why) => format!("{state}: {why}"),
+    }
+}
+
+fn counts() -> String {
+    let count = |which: fn(Observed) -> bool| {
+        clauses::all().filter(|clause| which(clause.observed)).count()
+    };
+    format!(
+        "{} clauses: {} judged, {} of them in part; {} observable and not judged yet; {} not observable by us",
+        clauses::all().count(),
+        count(Observed::is_judged),
+        count(|observed| matches!(observed, Observed::Partly(_))),
+        count(|observed| matches!(observed, Observed::NotYet(_))),
+        count(|observed| matches!(observed, Observed::Never(_))),
+    )
 }
 
 pub(crate) fn defects(args: &ListArgs) -> Exit {

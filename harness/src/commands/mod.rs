@@ -55,6 +55,7 @@ pub(crate) fn run(command: Command, config: Option<&Path>) -> Result<Exit, Refus
         Command::Price(args) => price::price(args),
         Command::Selftest(args) => selftest::selftest(args),
         Command::Properties(args) => Ok(catalogue::properties(&args)),
+        Command::Clauses(args) => Ok(catalogue::clauses(&args)),
         Command::Defects(args) => Ok(catalogue::defects(&args)),
     }
 }

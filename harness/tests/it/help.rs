@@ -23,6 +23,7 @@ fn help_is_as_it_was() {
     check("plan --help", expect_file!["help/plan.txt"]);
     check("proxy --help", expect_file!["help/proxy.txt"]);
     check("serve --help", expect_file!["help/serve.txt"]);
+    check("clauses --help", expect_file!["help/clauses.txt"]);
 }
 
 #[test]
@@ -38,4 +39,25 @@ fn the_catalogues_are_listed_for_people_and_programs() {
             assert!(text.stdout.contains(name), "{name}");
         }
     }
+}
+
+#[test]
+fn the_clauses_are_listed_for_people_and_programs() {
+    check("clauses", expect_file!["catalogue/clauses.txt"]);
+    let desk = Desk::new();
+    let text = desk.run("clauses").stdout;
+    let json = desk.run("clauses --json").json();
+    let clauses = json.as_array().expect("a list");
+    for clause in clauses {
+        let id = clause["id"].as_str().expect("an id");
+        assert!(text.contains(&format!("{id}  ")), "{id}");
+        let judged = clause["state"].as_str().expect("a state").starts_with("judged");
+        let judges = clause["judged_by"].as_array().expect("a list");
+        assert_eq!(judged, !judges.is_empty(), "{clause}");
+    }
+    let counts = text.lines().last().expect("a last line");
+    assert!(counts.starts_with(&format!("{} clauses: ", clauses.len())), "{counts}");
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README");
+    assert!(readme.replace('\n', " ").contains(counts), "the README counts otherwise");
 }

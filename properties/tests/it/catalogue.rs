@@ -1,15 +1,18 @@
 //! The catalogue agrees with itself and with the files.
 
-use onceness_properties::{Claim, PROPERTIES, Verdict, property};
+use onceness_properties::{Claim, PROPERTIES, Property, Verdict, property};
 use onceness_reference::features::Features;
+
+/// The file of a property.
+pub(crate) fn text_of(property: &Property) -> String {
+    let file = format!("{}/src/{}.rs", env!("CARGO_MANIFEST_DIR"), property.name.replace('-', "_"));
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("failed to read {file}: {error}"))
+}
 
 #[test]
 fn a_file_bears_the_name_of_its_property_and_opens_with_its_promise() {
     for property in PROPERTIES {
-        let file =
-            format!("{}/src/{}.rs", env!("CARGO_MANIFEST_DIR"), property.name.replace('-', "_"));
-        let text = std::fs::read_to_string(&file)
-            .unwrap_or_else(|error| panic!("failed to read {file}: {error}"));
+        let (file, text) = (property.name, text_of(property));
         let header: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
         let paragraph = header.split(|line| line.trim().is_empty()).next().unwrap_or_default();
         assert_eq!(paragraph.join("").trim(), property.promise, "{file}");

@@ -1,6 +1,7 @@
 //! Every property on histories of a few events: kept, broken, never put to the test; and what Kafka permits, accused by none.
 
 mod catalogue;
+mod clauses;
 mod consumers;
 mod log;
 mod permitted;

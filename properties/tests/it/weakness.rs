@@ -258,6 +258,27 @@ fn not_passed_over(delivery: Delivery, code: Code, apart: bool) -> Story {
     story
 }
 
+/// librdkafka's records are calls of their own, and travel together.
+#[test]
+fn all_records_of_a_first_batch_are_passed_over() {
+    let mut story = Story::of([producer(Delivery::Idempotent)]);
+    let sends = [story.send(0, 0, &[1]), story.send(0, 0, &[2])];
+    let next = story.send(0, 0, &[3]);
+    for send in sends {
+        story.answer(send, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+    }
+    for send in sends {
+        story.returns(send, Outcome::Done(Reply::Appended { base: None }));
+    }
+    story.returns(next, appended(0));
+    story.healed();
+    story.read(0, 1, &[(0, 3)]);
+    story.check_all(expect![[r#"
+        no-loss/idempotent: e0 e5 e9: r1 of c0 was acknowledged in p0, but no read of p0 shows it (KAFKA-15591)
+        e1 e6 e9: r2 of c0 was acknowledged in p0, but no read of p0 shows it (KAFKA-15591)
+    "#]]);
+}
+
 #[test]
 fn a_first_batch_is_passed_over_only_by_one_in_flight_with_it_and_only_of_a_producer_with_sequences()
  {

@@ -93,7 +93,7 @@ fn accuse_missing(
     txn: &Transaction,
     findings: &mut Findings,
 ) {
-    findings.accuse(Claim::Transactional, facts.weaknesses.of_transaction(send.txn), || {
+    findings.accuse(Claim::Transactional, facts.weaknesses.of_loss(facts, send), || {
         let last = facts.log(send.partition).last(Isolation::ReadCommitted).map_or(NEVER, |last| last.at);
         let mut evidence = vec![txn.begin, send.asked.at, send.asked.done_by, txn.end.at, txn.end.done_by, last];
         evidence.extend(facts.weaknesses.evidence(send.txn));

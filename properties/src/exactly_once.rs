@@ -167,7 +167,7 @@ fn accuse(
 ) {
     let made = outputs(facts, group).filter(|output| facts.from(output.record) == Some(input.tag));
     let made: Vec<Sight<'_>> = made.collect();
-    let torn = made.iter().find_map(|output| facts.weaknesses.of_transaction(output.send.txn));
+    let torn = made.iter().find_map(|output| facts.weaknesses.of_loss(facts, output.send));
     let source = facts.send_of(input);
     let torn_input = source.and_then(|send| facts.weaknesses.of_transaction(send.txn));
     let late =

@@ -127,7 +127,7 @@ fn check_aborted(facts: &Facts<'_>, record: &Fact, send: &Sent, findings: &mut F
     let Some(last) = read.filter(|last| last.at > send.asked.done_by) else { return };
     findings.tested(CLAIM);
     if record.copies == 0 {
-        findings.accuse(CLAIM, facts.weaknesses.of_transaction(send.txn), || {
+        findings.accuse(CLAIM, facts.weaknesses.of_loss(facts, send), || {
             let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);
             let story = format!(
                 "{tag} of {client} was acknowledged in {to} in a transaction that was then aborted, but read_uncommitted does not show it"

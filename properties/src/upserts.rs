@@ -139,7 +139,7 @@ fn check_log(facts: &Facts<'_>, upsert: &Upsert, isolation: Isolation, findings:
     }
     let weaknesses = &facts.weaknesses;
     let weakness =
-        weaknesses.of_transaction(accepted.send.txn).or(weaknesses.of_transaction(last.send.txn));
+        weaknesses.of_loss(facts, accepted.send).or(weaknesses.of_transaction(last.send.txn));
     findings.accuse(accepted.claim, weakness, || {
         let (stale, send) = (last.send.asked, accepted.send.asked);
         let key = Key(last.record.key.into());

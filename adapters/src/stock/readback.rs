@@ -26,7 +26,10 @@ pub(super) async fn heal(room: &Room, plan: &Plan, recorder: &Recorder) {
 
 async fn succeed(room: &Room, txn: TxnId) -> KafkaResult<()> {
     let delivery = Delivery::Transactional { txn, protocol: Protocol::Tv1 };
-    Writer::open(room, delivery, &room.bootstrap, PATIENCE).await.map(drop)
+    let writer = Writer::open(room, delivery, &room.bootstrap, PATIENCE).await?;
+    // Its end takes its time, and nobody needs to wait for it.
+    tokio::task::spawn_blocking(move || drop(writer));
+    Ok(())
 }
 
 /// Reads every partition at both levels, and every group's positions. All at once, for librdkafka takes its time.

@@ -239,6 +239,27 @@ fn the_first_batch_of_a_producer_is_passed_over() {
     "#]]);
 }
 
+/// The same in a transaction that is then aborted: read_uncommitted should show it all the same.
+#[test]
+fn a_first_batch_of_an_aborted_transaction_is_passed_over() {
+    let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
+    story.open(0, 0, None);
+    story.begin(0);
+    let first = story.send(0, 0, &[1]);
+    let second = story.send(0, 0, &[2]);
+    story.answer(first, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+    story.returns(second, appended(0));
+    story.returns(first, Outcome::Done(Reply::Appended { base: None }));
+    let abort = story.abort(0);
+    story.returns(abort, nothing());
+    story.healed();
+    story.read_at(RU, 0, 2, &[(0, 2)]);
+    story.read_at(RC, 0, 2, &[]);
+    story.check_all(expect![[r#"
+        isolation/transactional: e4 e8 e13: r1 of c0 was acknowledged in p0 in a transaction that was then aborted, but read_uncommitted does not show it (KAFKA-15591)
+    "#]]);
+}
+
 /// The same with another refusal, another producer, or the second batch sent only when the first was settled.
 fn not_passed_over(delivery: Delivery, code: Code, apart: bool) -> Story {
     let mut story = Story::of([producer(delivery)]);

@@ -4,6 +4,7 @@ use kafka_protocol::messages::ApiKey;
 use onceness_reference::code::Code;
 
 use super::exchange::Exchange;
+use crate::wire::answers::rest_of_produced;
 use crate::wire::fields::{Fields, Malformed};
 
 /// What Kafka calls an API.
@@ -44,9 +45,7 @@ impl Exchange {
         .ok()?;
         base
     }
-}
 
-impl Exchange {
     /// The producer id and epoch that an answer to InitProducerId gives. None in any other answer.
     pub fn session(&self) -> Option<(i64, i16)> {
         if self.start.api != ApiKey::InitProducerId as i16 {
@@ -111,22 +110,6 @@ fn codes(key: ApiKey, version: i16, fields: &mut Fields) -> Result<Option<Vec<i1
         | ApiKey::LeaveGroup => vec![fields.i16()?],
         _ => return Ok(None),
     }))
-}
-
-/// What follows the base offset of a partition that was produced to.
-fn rest_of_produced(partition: &mut Fields, version: i16) -> Result<(), Malformed> {
-    partition.i64()?;
-    if version >= 5 {
-        partition.i64()?;
-    }
-    if version >= 8 {
-        partition.structs(|record| {
-            record.i32()?;
-            record.text()
-        })?;
-        partition.text()?;
-    }
-    Ok(())
 }
 
 /// The code of each partition of each topic, where `rest` reads what follows it.

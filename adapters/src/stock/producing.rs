@@ -13,7 +13,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use super::consuming::blocking;
@@ -64,25 +64,17 @@ impl Writer {
     ) -> KafkaResult<Writer> {
         let config = settings::producer(room, delivery, bootstrap);
         let is_transactional = matches!(delivery, Delivery::Transactional { .. });
-        let writer = Writer::of(config, is_transactional, patience).await?;
-        tokio::spawn(look_after(Arc::downgrade(&writer.producer)));
-        Ok(writer)
-    }
-
-    async fn of(
-        config: ClientConfig,
-        is_transactional: bool,
-        patience: Duration,
-    ) -> KafkaResult<Writer> {
-        blocking(move || {
+        let opening = blocking(move || {
             let producer: BaseProducer<Reports> = config.create_with_context(Reports)?;
             let producer = Arc::new(producer);
             if is_transactional {
                 producer.init_transactions(patience)?;
             }
-            Ok(Writer { producer, patience })
-        })
-        .await
+            Ok(producer)
+        });
+        let producer = opening.await?;
+        tokio::spawn(look_after(Arc::downgrade(&producer)));
+        Ok(Writer { producer, patience })
     }
 
     /// The same with another patience.

@@ -392,17 +392,7 @@ impl Exchange for ProduceRequest {
             topic.structs(|partition| {
                 let index = partition.i32()?;
                 let produced = Produced { code: partition.i16()?, base: partition.i64()? };
-                partition.i64()?;
-                if version >= 5 {
-                    partition.i64()?;
-                }
-                if version >= 8 {
-                    partition.structs(|record| {
-                        record.i32()?;
-                        record.text()
-                    })?;
-                    partition.text()?;
-                }
+                rest_of_produced(partition, version)?;
                 Ok((index, produced))
             })
         })?;
@@ -410,6 +400,22 @@ impl Exchange for ProduceRequest {
         fields.pass_tags()?;
         Ok(topics.into_iter().flatten().collect())
     }
+}
+
+/// What follows the base offset of a partition that was produced to.
+pub(crate) fn rest_of_produced(partition: &mut Fields, version: i16) -> Result<(), Malformed> {
+    partition.i64()?;
+    if version >= 5 {
+        partition.i64()?;
+    }
+    if version >= 8 {
+        partition.structs(|record| {
+            record.i32()?;
+            record.text()
+        })?;
+        partition.text()?;
+    }
+    Ok(())
 }
 
 /// What a fetch returned.

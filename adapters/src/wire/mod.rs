@@ -4,7 +4,7 @@
 //! Versions are negotiated, and chosen by the transaction protocol that a client speaks: up to Produce 11, EndTxn 4 and
 //! TxnOffsetCommit 4 it is TV1, from the next ones on TV2 (KIP-890).
 
-mod answers;
+pub(crate) mod answers;
 pub mod bare;
 pub(crate) mod batch;
 mod cluster;

@@ -279,7 +279,7 @@ impl StockClient {
 
     /// Records what the client knows of a call in the end.
     fn told(&self, of: EventId, door: &Door, outcome: Outcome) {
-        let outcome = door.known(of, outcome, true);
+        let outcome = door.known(of, outcome);
         self.recorder.record(Event::Return { of, outcome });
     }
 

@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 use tokio::time::timeout;
 
 use super::{BETWEEN_BATCHES, SOON, StockClient, Transaction, Turn, ask, done, patience};
-use crate::stock::door::{Calls, Door, Errand};
+use crate::stock::door::{Calls, Errand};
 use crate::stock::errors::failure;
 use crate::stock::producing::delivered;
 
@@ -103,17 +103,10 @@ impl StockClient {
                 Some(Err(error)) => self.refused(&error),
                 None => Outcome::Unknown,
             };
-            self.told_of_send(of, &door, if acks { outcome } else { Outcome::Unknown });
+            self.told(of, &door, if acks { outcome } else { Outcome::Unknown });
         }
         self.crash_if_told(turn);
         Ok(())
-    }
-
-    /// The same of a send, which is sent again as the delivery says.
-    fn told_of_send(&self, of: EventId, door: &Door, outcome: Outcome) {
-        let retries = self.spec.delivery != Some(Delivery::AtMostOnce);
-        let outcome = door.known(of, outcome, retries);
-        self.recorder.record(Event::Return { of, outcome });
     }
 
     /// What a send that failed means to the client.

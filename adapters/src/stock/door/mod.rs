@@ -159,17 +159,18 @@ impl Door {
         }
     }
 
-    /// What the client knows of a call of the last errand, after what its requests met. `retries`: it may have sent it again.
-    pub(super) fn known(&self, of: EventId, outcome: Outcome, retries: bool) -> Outcome {
-        let (doubt, met, gone) = {
+    /// What the client knows of a call of the last errand, after what its requests met. Who waits for answers may have sent it
+    /// again.
+    pub(super) fn known(&self, of: EventId, outcome: Outcome) -> Outcome {
+        let (doubt, resends) = {
             let state = self.keeper.state();
-            let met = state.errands.last().map(|task| &task.met);
-            let doubt = met.is_some_and(|met| met.doubt);
-            (doubt, met.is_some_and(|met| met.calls.contains(&of)), state.gone)
+            let task = state.errands.last();
+            let resends = |task: &Task| task.met.calls.contains(&of) && !task.errand.unanswered;
+            (task.is_some_and(|task| task.met.doubt), task.is_some_and(resends) && !state.gone)
         };
         match outcome {
             Outcome::Refused(_) if doubt => Outcome::Unknown,
-            Outcome::Unknown if met && retries && !gone => {
+            Outcome::Unknown if resends => {
                 // What befell the first copy is told; of the others nobody knows.
                 let (preparation, fate) = (false, Fate::Delivered);
                 let outcome = Outcome::Unknown;

@@ -11,7 +11,7 @@ use onceness::options::{Claims, Confirm};
 use onceness::weakness::{self, WEAKNESSES};
 use onceness_adapters::price::RECORD_BYTES;
 use onceness_properties::{Claim, PROPERTIES};
-use onceness_reference::defects::{self, DEFECTS, Defect};
+use onceness_reference::defects::{self, Defect};
 
 const TARGETS: &str = "\
 Targets:
@@ -661,7 +661,7 @@ fn property(text: &str) -> Result<String, String> {
 }
 
 fn defect(text: &str) -> Result<&'static Defect, String> {
-    let names = DEFECTS.iter().map(|defect| defect.name);
+    let names = defects::all().map(|defect| defect.name);
     defects::find(text).ok_or_else(|| unknown("defect", text, names))
 }
 
@@ -673,7 +673,7 @@ fn chosen_defects(text: &str) -> Result<Defects, String> {
     match chosen.is_empty() {
         true => Err("no defect is named; `onceness defects` lists all".to_owned()),
         false => {
-            Ok(Defects(DEFECTS.iter().filter(|defect| chosen.contains(&defect.name)).collect()))
+            Ok(Defects(defects::all().filter(|defect| chosen.contains(&defect.name)).collect()))
         }
     }
 }

@@ -8,7 +8,7 @@ use onceness_adapters::memory::Memory;
 use onceness_adapters::node::{Container, Process};
 use onceness_adapters::stock::Stock;
 use onceness_adapters::{Adapter, TargetError};
-use onceness_reference::defects::{self, DEFECTS, Defect};
+use onceness_reference::defects::{self, Defect};
 use onceness_reference::rules::Rules;
 
 use crate::folder::Folder;
@@ -146,7 +146,7 @@ impl FromStr for Target {
             return Ok(Target::Memory(None));
         }
         if let Some(name) = text.strip_prefix("memory:") {
-            let names = DEFECTS.iter().map(|defect| defect.name);
+            let names = defects::all().map(|defect| defect.name);
             let found = defects::find(name);
             return match found {
                 Some(defect) => Ok(Target::Memory(Some(defect))),

@@ -2,9 +2,10 @@
 
 use onceness::Exit;
 use onceness::report::style::{DIM, HEAD, paint};
+use onceness::selftest::unsearched;
 use onceness_properties::{PROPERTIES, judges_of};
 use onceness_reference::clauses::{self, Clause, Hazard, Observed};
-use onceness_reference::defects::DEFECTS;
+use onceness_reference::defects::{self, NOT_MODELLED};
 use serde_json::json;
 
 use crate::cli::ListArgs;
@@ -123,24 +124,45 @@ fn counts() -> String {
 
 pub(crate) fn defects(args: &ListArgs) -> Exit {
     if args.json {
-        let all = DEFECTS.iter().map(|one| {
+        let all = defects::all().map(|one| {
             json!({
                 "name": one.name,
                 "target": format!("memory:{}", one.name),
                 "summary": one.summary,
                 "copies": one.copies,
                 "breaks": one.breaks,
+                "needs": unsearched(one),
             })
         });
-        return print_json(all.collect());
+        let not_modelled = NOT_MODELLED.iter().map(|one| {
+            json!({
+                "name": one.name,
+                "summary": one.summary,
+                "copies": one.source,
+                "not_modelled": one.reason,
+            })
+        });
+        return print_json(all.chain(not_modelled).collect());
     }
-    for one in DEFECTS {
+    for one in defects::all() {
         print(&format!(
-            "{}\n  {}\n  copies: {}\n  breaks: {}\n\n",
+            "{}\n  {}\n  copies: {}\n  breaks: {}\n{}\n",
             paint(HEAD, one.name),
             one.summary,
             one.copies,
-            one.breaks.join(", ")
+            one.breaks.join(", "),
+            unsearched(one)
+                .map(|needs| format!("  not searched for yet: needs {needs}\n"))
+                .unwrap_or_default()
+        ));
+    }
+    for one in NOT_MODELLED {
+        print(&format!(
+            "not modelled yet: {} – {}\n  {}\n  source: {}\n\n",
+            paint(HEAD, one.name),
+            one.reason,
+            one.summary,
+            one.source
         ));
     }
     Exit::Holds

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use onceness::folder::Folder;
 use onceness::report::selftest::{json, page, table};
-use onceness::selftest::{SelfTest, SelfTestOptions, selftest as library};
+use onceness::selftest::{SelfTest, SelfTestOptions, selftest as library, unsearched};
 use onceness::{Exit, Rig};
-use onceness_reference::defects::DEFECTS;
+use onceness_reference::defects;
 
 use super::certify::random_seed;
 use super::{Refusal, complete, usage};
@@ -22,9 +22,15 @@ pub(crate) fn selftest(args: SelftestArgs) -> Result<Exit, Refusal> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // Whoever asks for one defect waits for one defect.
     let correct_cases = if args.only.is_some() { 0 } else { CORRECT_CASES };
+    // What is asked for by name is searched for, whatever its prospects.
+    let (left_out, defects) = match args.only {
+        Some(only) => (Vec::new(), only.0),
+        None => defects::all().partition(|defect| unsearched(defect).is_some()),
+    };
     let options = SelfTestOptions {
         seed: args.seed.unwrap_or_else(random_seed),
-        defects: args.only.map_or_else(|| DEFECTS.iter().collect(), |only| only.0),
+        defects,
+        left_out,
         repeats: args.repeats,
         cases: args.cases,
         correct_cases: args.correct_cases.unwrap_or(correct_cases),

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
+use onceness_properties::PROPERTIES;
 use onceness_reference::defects::Defect;
 use onceness_reference::rules::Rules;
 use tokio::sync::Semaphore;
@@ -39,6 +40,8 @@ pub struct SelfTestOptions {
     pub seed: u64,
     /// Which defects are to be found.
     pub defects: Vec<&'static Defect>,
+    /// Which are named and not searched for, because nothing would find them ([`unsearched`]).
+    pub left_out: Vec<&'static Defect>,
     /// How many searches each of them gets, every one with cases of its own.
     pub repeats: u64,
     /// A search that found nothing in so many cases has missed the defect.
@@ -60,6 +63,17 @@ pub struct SelfTest {
     pub correct: Vec<Correct>,
     /// How long all of it took.
     pub seconds: f64,
+}
+
+/// What is missing before a search could find that defect, if something is.
+pub fn unsearched(defect: &Defect) -> Option<&'static str> {
+    let judges = |name: &&str| PROPERTIES.iter().any(|property| property.name == *name);
+    match defect.needs {
+        None if !defect.breaks.iter().any(|name| judges(name)) => {
+            Some("a property that judges what requests are answered")
+        }
+        needs => needs,
+    }
 }
 
 /// Runs the suite against brokers that are wrong in exactly one way, and against all that are right.

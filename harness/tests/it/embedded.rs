@@ -13,7 +13,7 @@ use onceness::{Exit, Rig, Target, certify};
 use onceness_adapters::Adapter;
 use onceness_adapters::memory::Memory;
 use onceness_properties::{Verdict, judge};
-use onceness_reference::defects::DEFECTS;
+use onceness_reference::defects;
 use onceness_reference::features::Features;
 use onceness_reference::rules::{Permitted, Rules};
 use onceness_reference::{generate, text};
@@ -45,7 +45,7 @@ async fn run(target: Target, cases: u64, jobs: usize) -> Report {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_defect_is_found_and_shrunk() {
     let mut misses = Vec::new();
-    for defect in DEFECTS {
+    for defect in defects::all() {
         let report = run(Target::Memory(Some(defect)), 400, 2).await;
         let right = |property: &str| defect.breaks.contains(&property);
         let found = (report.failures.iter()).find(|failure| right(failure.kind.property));
@@ -64,7 +64,7 @@ async fn every_defect_is_found_and_shrunk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shrinking_does_not_depend_on_how_many_run_at_once() {
-    let defect = DEFECTS.first();
+    let defect = defects::find("no-dedup");
     let alone = run(Target::Memory(defect), 100, 1).await;
     let many = run(Target::Memory(defect), 100, 7).await;
     let smallest = |report: &Report| {
@@ -117,7 +117,10 @@ fn the_same_plan_gives_the_same_history_bytes() {
 /// A user's own property test: the strategy draws, the embedded broker runs, proptest shrinks by our cuts.
 #[test]
 fn a_proptest_of_ones_own_shrinks_well() {
-    let memory = Memory::new((DEFECTS[0].rules)(), "memory:no-dedup".to_owned());
+    let memory = Memory::new(
+        (defects::find("no-dedup").expect("a defect").rules)(),
+        "memory:no-dedup".to_owned(),
+    );
     let mut runner = TestRunner::deterministic();
     let failed = runner.run(&generate::plans(Features::EMBEDDED), |plan| {
         let history = block_on(memory.run(&plan)).expect("memory is always there");

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use onceness::selftest::{SelfTestOptions, Standing, selftest};
 use onceness::{Exit, Rig};
-use onceness_reference::defects::{DEFECTS, Defect};
+use onceness_reference::defects::{self, Defect};
 use onceness_reference::rules::Rules;
 
 use crate::onceness::Desk;
@@ -30,9 +30,9 @@ fn the_page_tells_of_every_defect_that_it_is_found() {
     let told: Vec<(&str, &str, &str)> =
         rows.iter().map(|row| (row[1].trim_matches('`'), row[2], row[3])).collect();
     let all: Vec<(&str, &str, &str)> =
-        DEFECTS.iter().map(|defect| (defect.name, defect.summary, "found")).collect();
+        defects::all().map(|defect| (defect.name, defect.summary, "found")).collect();
     assert_eq!(told, all);
-    for (row, defect) in rows.iter().zip(DEFECTS) {
+    for (row, defect) in rows.iter().zip(defects::all()) {
         let owned = defect.breaks.iter().any(|property| row[4].contains(property));
         assert!(owned, "{} is found by {}", defect.name, row[4]);
     }
@@ -80,7 +80,7 @@ fn the_same_seed_gives_the_same_page_on_any_number_of_cores() {
     };
     let one = page(1);
     assert_eq!(one, page(3));
-    let brokers: BTreeSet<&str> = DEFECTS.iter().map(|defect| defect.name).collect();
+    let brokers: BTreeSet<&str> = defects::all().map(|defect| defect.name).collect();
     assert!(brokers.iter().all(|name| one.contains(&format!("| `{name}` |"))), "{one}");
     assert!(one.contains("| 101 | 0 |"), "{one}");
 }
@@ -101,12 +101,14 @@ async fn what_is_not_there_is_not_found() {
         summary: "nothing",
         copies: "nothing",
         breaks: &["no-loss"],
+        needs: None,
         rules: Rules::default,
     };
     static ZOO: [Defect; 1] = [HARMLESS];
     let options = SelfTestOptions {
         seed: 1,
         defects: vec![&ZOO[0]],
+        left_out: Vec::new(),
         repeats: 2,
         cases: 500,
         correct_cases: 0,
@@ -150,6 +152,6 @@ fn ctrl_c_ends_it_with_what_was_found_and_no_page() {
     assert_eq!(output.status.code(), Some(3));
     let test: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(test["interrupted"], true);
-    assert_eq!(test["defects"].as_array().map(Vec::len), Some(DEFECTS.len()));
+    assert_eq!(test["defects"].as_array().map(Vec::len), Some(defects::all().count()));
     assert!(!desk.path().join("page.md").exists());
 }

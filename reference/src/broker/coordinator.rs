@@ -25,6 +25,8 @@ pub(super) enum Place {
 /// A marker to be written: the transaction's outcome at one place. Without a place, only the completion is due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marker {
+    /// Whether the transaction is complete only with it. A defective broker does not wait for all.
+    pub(super) awaited: bool,
     pub(super) txn: TxnId,
     pub(super) session: Session,
     pub(super) ending: Ending,
@@ -125,7 +127,7 @@ impl Coordinator {
         }
         match txn.state {
             State::Prepare(_) => Err(Refused::because(Code::CONCURRENT_TRANSACTIONS)),
-            State::Ongoing if !rules.adopts_transactions => {
+            State::Ongoing if !rules.wrong.transactions.adopts => {
                 Err(Refused { code: Code::CONCURRENT_TRANSACTIONS, markers: txn.fence(rules, id) })
             }
             State::Ongoing => {
@@ -176,10 +178,11 @@ impl Coordinator {
         place: Place,
     ) -> Result<(), Code> {
         let txn = self.check(rules, id, session)?;
-        if matches!(txn.state, State::Prepare(_)) {
-            return Err(Code::CONCURRENT_TRANSACTIONS);
+        match txn.state {
+            State::Prepare(_) if rules.wrong.transactions.begins_early => {}
+            State::Prepare(_) => return Err(Code::CONCURRENT_TRANSACTIONS),
+            _ => txn.state = State::Ongoing,
         }
-        txn.state = State::Ongoing;
         if !txn.places.contains(&place) {
             txn.places.push(place);
         }
@@ -197,9 +200,10 @@ impl Coordinator {
     ) -> Result<(), Code> {
         let txn = self.check(rules, id, session)?;
         match txn.state {
+            State::Prepare(_) if rules.wrong.transactions.begins_early => Ok(()),
             State::Prepare(_) => Err(Code::CONCURRENT_TRANSACTIONS),
             State::Ongoing if txn.places.contains(&place) => Ok(()),
-            _ => Err(Code::INVALID_TXN_STATE),
+            _ => Err(rules.unverified),
         }
     }
 
@@ -213,8 +217,12 @@ impl Coordinator {
         protocol: Protocol,
     ) -> Result<Ended, Code> {
         let fresh = self.fresh();
+        let wrong = &rules.wrong.transactions;
         let txn = self.txn(id)?;
-        if rules.accepts_late_end && txn.accepts_late(session) {
+        txn.check_completing(rules)?;
+        if wrong.accepts_late_end && txn.accepts_late(session)
+            || wrong.accepts_early_end && txn.accepts_early(session)
+        {
             return Ok(txn.end(rules, id, ending, txn.session));
         }
         match protocol {
@@ -236,8 +244,35 @@ impl Coordinator {
         }
     }
 
+    /// What is durable is found again, and nothing is lost of it but by a defective broker.
+    pub(super) fn restart(&mut self, rules: &Rules) {
+        let wrong = &rules.wrong;
+        if wrong.dedup.repeats_ids_on_restart {
+            self.producers = 0;
+        }
+        for txn in self.txns.values_mut() {
+            if wrong.transactions.forgets_open_on_restart && txn.state == State::Ongoing {
+                txn.state = State::Empty;
+                txn.places.clear();
+            }
+            if wrong.transactions.flips_on_restart && txn.state == State::Prepare(Ending::Commit) {
+                txn.state = State::Prepare(Ending::Abort);
+            }
+        }
+    }
+
+    /// The markers of all transactions that are decided and not complete, those too that stand already.
+    pub(super) fn all_markers(&mut self, rules: &Rules) -> Vec<Marker> {
+        let markers = self.txns.iter_mut().flat_map(|(id, txn)| match txn.state {
+            State::Prepare(ending) => txn.prepare(rules, *id, ending, txn.session),
+            _ => Vec::new(),
+        });
+        markers.collect()
+    }
+
     fn check(&mut self, rules: &Rules, id: TxnId, session: Session) -> Result<&mut Txn, Code> {
         let txn = self.txn(id)?;
+        txn.check_completing(rules)?;
         txn.check(rules, session)?;
         Ok(txn)
     }
@@ -285,11 +320,19 @@ impl Txn {
         self.told = expected;
         if self.session.epoch >= rules.epoch_max {
             self.previous = Some(self.session);
-            self.session = fresh;
+            self.session = self.after_last(rules, fresh);
         } else {
             self.session.epoch += 1;
         }
         Ok(self.session)
+    }
+
+    /// The session after the last epoch.
+    fn after_last(&self, rules: &Rules, fresh: Session) -> Session {
+        match rules.wrong.transactions.repeats_epochs {
+            true => Session { epoch: 0, ..self.session },
+            false => fresh,
+        }
     }
 
     /// The bumped epoch is never shown to a client; it fences the predecessor.
@@ -301,13 +344,22 @@ impl Txn {
         self.prepare(rules, id, Ending::Abort, fencing)
     }
 
+    /// Whether all have to wait, whoever they are, until the transaction is complete.
+    fn check_completing(&self, rules: &Rules) -> Result<(), Code> {
+        match self.state {
+            State::Prepare(_) if rules.completing_first => Err(Code::CONCURRENT_TRANSACTIONS),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the session is the one that may ask.
     fn check(&self, rules: &Rules, session: Session) -> Result<(), Code> {
         if session.producer != self.session.producer {
             return Err(Code::INVALID_PRODUCER_ID_MAPPING);
         }
         let stale = session.epoch < self.session.epoch;
-        if session.epoch != self.session.epoch && !(stale && rules.accepts_stale_epochs) {
+        if session.epoch != self.session.epoch && !(stale && rules.wrong.dedup.accepts_stale_epochs)
+        {
             return Err(Code::PRODUCER_FENCED);
         }
         Ok(())
@@ -325,7 +377,7 @@ impl Txn {
         match self.state {
             State::Empty => Err(Code::INVALID_TXN_STATE),
             State::Ongoing => Ok(self.end(rules, id, ending, self.session)),
-            State::Prepare(under_way) if under_way == ending => Err(Code::CONCURRENT_TRANSACTIONS),
+            State::Prepare(under_way) if under_way == ending => self.end_again(rules),
             State::Complete(done) if done == ending => Ok(self.unchanged()),
             State::Prepare(_) | State::Complete(_) => Err(Code::INVALID_TXN_STATE),
         }
@@ -345,7 +397,7 @@ impl Txn {
             return Err(Code::INVALID_PRODUCER_ID_MAPPING);
         }
         let current = session == self.session;
-        let stale = rules.accepts_stale_epochs && session.epoch < self.session.epoch;
+        let stale = rules.wrong.dedup.accepts_stale_epochs && session.epoch < self.session.epoch;
         match (self.state, ending) {
             (State::Ongoing, _) if current || stale => {
                 let bumped = self.bump(rules, fresh);
@@ -359,12 +411,23 @@ impl Txn {
             (State::Empty | State::Complete(_), Ending::Commit) if current => {
                 Err(Code::INVALID_TXN_STATE)
             }
-            (State::Prepare(under_way), _) if retry && under_way == ending => {
-                Err(Code::CONCURRENT_TRANSACTIONS)
-            }
+            (State::Prepare(under_way), _) if retry && under_way == ending => self.end_again(rules),
             (State::Complete(done), _) if retry && done == ending => Ok(self.unchanged()),
+            (State::Complete(Ending::Abort), Ending::Commit) if retry => {
+                Err(rules.commit_after_abort)
+            }
             (State::Prepare(_) | State::Complete(_), _) if retry => Err(Code::INVALID_TXN_STATE),
             _ => Err(Code::PRODUCER_FENCED),
+        }
+    }
+
+    /// EndTxn, once more, of a transaction that is being completed.
+    fn end_again(&self, rules: &Rules) -> Result<Ended, Code> {
+        let wrong = &rules.wrong.transactions;
+        match () {
+            () if wrong.begins_early => Ok(self.unchanged()),
+            () if wrong.refuses_end_again => Err(Code::INVALID_TXN_STATE),
+            () => Err(Code::CONCURRENT_TRANSACTIONS),
         }
     }
 
@@ -381,11 +444,17 @@ impl Txn {
             && session.epoch < self.session.epoch
     }
 
+    fn accepts_early(&self, session: Session) -> bool {
+        self.state == State::Ongoing
+            && session.producer == self.session.producer
+            && session.epoch > self.session.epoch
+    }
+
     /// The session that goes on after this end. When the epoch runs out a new producer id takes over.
     fn bump(&mut self, rules: &Rules, fresh: Session) -> Session {
         if self.session.epoch >= rules.epoch_max {
             self.previous = Some(self.session);
-            self.next = Some(fresh);
+            self.next = Some(self.after_last(rules, fresh));
         }
         self.told = Some(self.session);
         self.session.epoch += 1;
@@ -416,7 +485,7 @@ impl Txn {
         if markers.is_empty() {
             markers.push(Marker::new(id, marker, ending, None));
         }
-        if rules.tears_commits {
+        if rules.wrong.transactions.tears_commits {
             let partitions =
                 |marker: &&mut Marker| matches!(marker.place, Some(Place::Partition(_)));
             for torn in markers.iter_mut().filter(partitions).skip(1) {

@@ -12,6 +12,8 @@ use super::membership::Membership;
 
 /// More saves than this are not kept, unless they are of so many partitions.
 const SAVES_KEPT: usize = 4096;
+/// A position that so many others were saved after is expired (a defect).
+const EXPIRES_AFTER: u64 = 6;
 
 /// One group. All of it is durable.
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ impl Group {
         in_transaction: bool,
     ) -> Result<(), Code> {
         match member {
-            _ if rules.accepts_replaced_members => Ok(()),
+            _ if rules.wrong.offsets.accepts_replaced_members => Ok(()),
             // TxnOffsetCommit without member data is accepted even on a group with members.
             None if in_transaction || self.membership.is_empty() => Ok(()),
             None => Err(Code::UNKNOWN_MEMBER_ID),
@@ -94,10 +96,13 @@ impl Group {
 
     /// The marker of a transaction: its positions take effect, or are forgotten. Of a plain and a transactional save the
     /// one that was *written* later wins (`OffsetMetadataManager.completeTransactionalOffsets`).
-    pub(super) fn end_transaction(&mut self, producer: i64, ending: Ending) {
+    pub(super) fn end_transaction(&mut self, rules: &Rules, producer: i64, ending: Ending) {
         let (ended, open): (Vec<_>, Vec<_>) =
             (self.pending.drain(..)).partition(|(owner, _)| *owner == producer);
         self.pending = open;
+        if rules.wrong.offsets.stays_unstable {
+            self.pending.extend(&ended);
+        }
         if ending == Ending::Commit {
             self.saved.extend(ended.iter().map(|(_, saved)| *saved));
         }
@@ -112,12 +117,13 @@ impl Group {
         stable: bool,
     ) -> Result<Vec<(Partition, Option<Offset>)>, Code> {
         if stable
+            && !rules.wrong.offsets.tells_unstable
             && (self.pending.iter()).any(|(_, pending)| partitions.contains(&pending.partition))
         {
             return Err(Code::UNSTABLE_OFFSET_COMMIT);
         }
         let found = partitions.iter().map(|&partition| {
-            let position = self.position(partition);
+            let position = self.position(rules, partition);
             (partition, self.reported(rules, position))
         });
         Ok(found.collect())
@@ -129,22 +135,37 @@ impl Group {
         self.saved.iter().chain(pending).map(|saved| saved.partition).collect()
     }
 
-    /// Loses the save that was made last, as a coordinator does whose own log was not durable.
-    pub(super) fn forget_last(&mut self) {
-        self.saved.pop();
+    /// All of it is found again, but by a defective broker.
+    pub(super) fn restart(&mut self, rules: &Rules) {
+        let wrong = &rules.wrong.offsets;
+        if wrong.forgets_on_restart {
+            self.saved.pop();
+        }
+        if wrong.forgets_pending_on_restart {
+            self.pending.clear();
+        }
+        if wrong.reorders_on_restart {
+            for (saved, settled) in self.saved.iter_mut().zip(1..) {
+                saved.written = settled;
+            }
+        }
     }
 
-    fn position(&self, partition: Partition) -> Option<Offset> {
+    fn position(&self, rules: &Rules, partition: Partition) -> Option<Offset> {
+        let expired = |saved: &Saved| {
+            rules.wrong.offsets.expires_in_use && saved.written + EXPIRES_AFTER <= self.writes
+        };
         (self.saved.iter())
             .filter(|saved| saved.partition == partition)
             .max_by_key(|saved| saved.written)
+            .filter(|saved| !expired(saved))
             .map(|saved| saved.offset)
     }
 
     fn reported(&self, rules: &Rules, position: Option<Offset>) -> Option<Offset> {
         match position {
-            Some(offset) if rules.positions_one_ahead => Some(offset + 1),
-            None if rules.zero_for_no_position => Some(0),
+            Some(offset) if rules.wrong.offsets.one_ahead => Some(offset + 1),
+            None if rules.wrong.offsets.zero_for_none => Some(0),
             position => position,
         }
     }

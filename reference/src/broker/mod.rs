@@ -17,7 +17,8 @@ use crate::code::Code;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
 use crate::plan::{Isolation, Protocol};
 use crate::protocol::{Answer, Batch, Ending, FetchReply, Member, Request, Response, Session};
-use crate::rules::{Rules, TransactionalPositions};
+use crate::rules::Rules;
+use crate::wrongs::TransactionalPositions;
 
 pub use coordinator::{State, Transaction};
 pub use membership::{Joined, Joining, Leaving, Membership, Waits};
@@ -39,6 +40,8 @@ pub struct Broker {
     groups: BTreeMap<GroupId, Group>,
     /// Markers that ended transactions still have to write.
     markers: Vec<Marker>,
+    /// How many requests were asked.
+    requests: u64,
 }
 
 impl Broker {
@@ -52,11 +55,16 @@ impl Broker {
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
             markers: Vec::new(),
+            requests: 0,
         }
     }
 
     /// Answers a request.
     pub fn handle(&mut self, request: &Request) -> Answer {
+        self.requests += 1;
+        if self.rules.refuses_every.is_some_and(|every| self.requests.is_multiple_of(every)) {
+            return self.refuse_for_now(request);
+        }
         match request {
             Request::InitProducer { txn, expected } => self.init_producer(*txn, *expected),
             Request::AddPartition { txn, session, partition } => {
@@ -79,6 +87,12 @@ impl Broker {
                 if *acks { appended } else { Ok(Response::Done) }
             }
             Request::EndTxn { txn, session, ending, protocol } => {
+                if self.rules.wrong.transactions.refuses_empty_commits
+                    && *ending == Ending::Commit
+                    && self.wrote_nothing(*txn, *session)
+                {
+                    return Err(Code::INVALID_TXN_STATE);
+                }
                 let ended =
                     (self.coordinator).end(&self.rules, *txn, *session, *ending, *protocol)?;
                 self.schedule(ended.markers);
@@ -92,7 +106,7 @@ impl Broker {
                 }
                 (self.coordinator).check_open(&self.rules, *txn, *session, Place::Group(*group))?;
                 self.check_member(*group, member.as_ref(), true)?;
-                let when = self.rules.transactional_positions;
+                let when = self.rules.wrong.offsets.transactional;
                 let group = self.group(*group);
                 match when {
                     TransactionalPositions::AtCommit => {
@@ -157,8 +171,16 @@ impl Broker {
 
     /// Aborts a transaction whose time is up, if it is still open, and fences its producer.
     pub fn time_out(&mut self, txn: TxnId) {
-        let markers = self.coordinator.fence(&self.rules, txn);
-        if !self.rules.forgets_fenced_markers {
+        let wrong = self.rules.wrong.transactions;
+        if wrong.never_times_out {
+            return;
+        }
+        let mut rules = self.rules;
+        if wrong.times_out_unfenced {
+            rules.fencing_bump = 0;
+        }
+        let markers = self.coordinator.fence(&rules, txn);
+        if !wrong.forgets_fenced_markers {
             self.schedule(markers);
         }
     }
@@ -195,7 +217,7 @@ impl Broker {
 
     /// How many pieces of its own work the broker has yet to do.
     pub fn work(&self) -> usize {
-        self.markers.len()
+        self.markers.len() + self.logs.values().map(Log::unstored).sum::<usize>()
     }
 
     /// Where markers of ended transactions are yet to be written.
@@ -217,6 +239,18 @@ impl Broker {
         if place < self.markers.len() {
             let marker = self.markers.swap_remove(place);
             self.write(marker);
+        } else {
+            self.store(place - self.markers.len());
+        }
+    }
+
+    /// Behind the markers come the batches that a defective broker has not stored yet.
+    fn store(&mut self, mut place: usize) {
+        for log in self.logs.values_mut() {
+            if place < log.unstored() {
+                return log.store(place);
+            }
+            place -= log.unstored();
         }
     }
 
@@ -225,14 +259,64 @@ impl Broker {
     /// Durable is the log, the coordinator's transactions and the groups' positions. What leaders know of producers and
     /// of aborted transactions is rebuilt from the log. Markers of decided transactions are sent again.
     pub fn restart(&mut self) {
+        let wrong = self.rules.wrong.transactions;
         for log in self.logs.values_mut() {
             log.restart(&self.rules);
         }
-        if self.rules.forgets_positions_on_restart {
-            for group in self.groups.values_mut() {
-                group.forget_last();
+        for group in self.groups.values_mut() {
+            group.restart(&self.rules);
+        }
+        self.coordinator.restart(&self.rules);
+        if wrong.forgets_markers_on_restart {
+            self.markers.clear();
+        }
+        if wrong.flips_on_restart {
+            for marker in &mut self.markers {
+                marker.ending = Ending::Abort;
             }
         }
+        // Kafka sends them all, too. But where one stands already another changes nothing, so only those are kept that do not.
+        if wrong.refuses_markers_again {
+            self.markers = self.coordinator.all_markers(&self.rules);
+        }
+    }
+
+    /// Refuses a request that could be carried out, in the words that always pass.
+    fn refuse_for_now(&mut self, request: &Request) -> Answer {
+        let turn = self.requests as usize;
+        let of = |codes: &[Code]| codes[turn % codes.len()];
+        Err(match request {
+            // With acks=0 the client is never told.
+            Request::Produce { acks: false, .. } => return Ok(Response::Done),
+            Request::Produce { partition, batch, .. } => {
+                let rules = self.rules;
+                if rules.wrong.dedup.remembers_refused {
+                    self.log(*partition)?.remember_refused(&rules, batch);
+                }
+                of(&[Code::NOT_ENOUGH_REPLICAS, Code::NOT_LEADER_OR_FOLLOWER])
+            }
+            Request::Fetch { .. } => Code::NOT_LEADER_OR_FOLLOWER,
+            Request::AddPartition { .. } | Request::AddGroup { .. } | Request::EndTxn { .. } => {
+                of(&[
+                    Code::CONCURRENT_TRANSACTIONS,
+                    Code::COORDINATOR_LOAD_IN_PROGRESS,
+                    Code::COORDINATOR_NOT_AVAILABLE,
+                    Code::NOT_COORDINATOR,
+                ])
+            }
+            _ => of(&[
+                Code::COORDINATOR_LOAD_IN_PROGRESS,
+                Code::COORDINATOR_NOT_AVAILABLE,
+                Code::NOT_COORDINATOR,
+            ]),
+        })
+    }
+
+    /// Whether no partition has a record of the open transaction.
+    fn wrote_nothing(&self, txn: TxnId, session: Session) -> bool {
+        let open = self.coordinator.describe(txn);
+        open.is_some_and(|open| open.state == State::Ongoing)
+            && !self.logs.values().any(|log| log.in_transaction(session))
     }
 
     fn init_producer(&mut self, txn: Option<TxnId>, expected: Option<Session>) -> Answer {
@@ -242,7 +326,7 @@ impl Broker {
         match self.coordinator.init(&self.rules, txn, expected) {
             Ok(session) => Ok(Response::Producer(session)),
             Err(refused) => {
-                if !self.rules.forgets_fenced_markers {
+                if !self.rules.wrong.transactions.forgets_fenced_markers {
                     self.schedule(refused.markers);
                 }
                 Err(refused.code)
@@ -259,9 +343,14 @@ impl Broker {
     ) -> Answer {
         let rules = self.rules;
         let log = self.log(partition)?;
-        if let Some(base) = log.duplicate(&rules, batch) {
-            return Ok(Response::Appended(Some(base)));
+        let duplicate = match rules.wrong.dedup.mixes_partitions {
+            false => log.duplicate(&rules, batch),
+            true => self.logs.values_mut().find_map(|log| log.duplicate(&rules, batch)),
+        };
+        if duplicate.is_some() {
+            return Ok(Response::Appended(duplicate));
         }
+        let log = self.log(partition)?;
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
             && !log.in_transaction(session)
         {
@@ -283,8 +372,12 @@ impl Broker {
     ) -> Result<(), Code> {
         let rules = self.rules;
         let place = Place::Partition(partition);
-        if self.log(partition)?.is_fenced(&rules, session) {
-            return Err(Code::INVALID_PRODUCER_EPOCH);
+        let log = self.log(partition)?;
+        if log.is_fenced(&rules, session) {
+            return Err(rules.stale_write);
+        }
+        if rules.wrong.transactions.verifies_once && log.was_verified(session) {
+            return Ok(());
         }
         let admitted = match protocol {
             Protocol::Tv2 => self.coordinator.add(&rules, txn, session, place),
@@ -301,7 +394,14 @@ impl Broker {
         })
     }
 
-    fn schedule(&mut self, markers: Vec<Marker>) {
+    fn schedule(&mut self, mut markers: Vec<Marker>) {
+        let wrong = self.rules.wrong;
+        if wrong.isolation.shows_decided {
+            self.show(&markers);
+        }
+        if wrong.offsets.completes_before {
+            self.await_partitions_only(&mut markers);
+        }
         if self.rules.markers_lag {
             self.markers.extend(markers);
         } else {
@@ -311,21 +411,49 @@ impl Broker {
         }
     }
 
+    /// The transactions of these markers no longer hold readers back.
+    fn show(&mut self, markers: &[Marker]) {
+        for marker in markers {
+            if let Some(Place::Partition(partition)) = marker.place
+                && let Ok(log) = self.log(partition)
+            {
+                log.pass(marker.session);
+            }
+        }
+    }
+
+    /// The transaction of these markers is complete without those for groups.
+    fn await_partitions_only(&mut self, markers: &mut [Marker]) {
+        for marker in markers {
+            if let Some(Place::Group(_)) = marker.place {
+                marker.awaited = false;
+                self.coordinator.marked(marker.txn);
+            }
+        }
+    }
+
     fn write(&mut self, marker: Marker) {
         let rules = self.rules;
+        let mut taken = true;
         match marker.place {
             Some(Place::Partition(partition)) => {
                 if let Ok(log) = self.log(partition) {
-                    log.end_transaction(&rules, marker.session, marker.ending);
+                    taken = log.end_transaction(&rules, marker.session, marker.ending);
                 }
             }
             Some(Place::Group(group)) => {
-                (self.group(group)).end_transaction(marker.session.producer, marker.ending);
+                let group = self.group(group);
+                group.end_transaction(&rules, marker.session.producer, marker.ending);
             }
             // A transaction that nothing was added to has no marker to write.
             None => {}
         }
-        self.coordinator.marked(marker.txn);
+        if marker.awaited && taken {
+            self.coordinator.marked(marker.txn);
+        }
+        if rules.wrong.transactions.repeats_markers && marker.awaited {
+            self.markers.push(Marker { awaited: false, ..marker });
+        }
     }
 
     fn log(&mut self, partition: Partition) -> Result<&mut Log, Code> {
@@ -356,6 +484,6 @@ struct Ended {
 
 impl Marker {
     fn new(txn: TxnId, session: Session, ending: Ending, place: Option<Place>) -> Self {
-        Marker { txn, session, ending, place }
+        Marker { awaited: true, txn, session, ending, place }
     }
 }

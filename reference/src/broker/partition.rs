@@ -11,6 +11,10 @@ use crate::rules::Rules;
 
 /// How many sequence numbers there are: 0 to 2147483647.
 const SEQUENCES: i64 = 1 << 31;
+/// How many batches of a producer are recognised when they come again.
+const WINDOW: usize = 5;
+/// How many batches an expired transaction stayed open for (a defect).
+const EXPIRES_AFTER: Offset = 3;
 
 /// One partition.
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub(super) struct Log {
     aborted: Vec<Aborted>,
     /// The next append gets the offset before the end (a defect).
     reuse_next: bool,
+    /// Batches that have their offsets, and nothing at them yet (a defect).
+    unstored: Vec<Offset>,
 }
 
 /// How much there is of a partition.
@@ -42,6 +48,10 @@ struct Producer {
     session: Session,
     /// First offset of its open transaction.
     open_first: Option<Offset>,
+    /// That transaction no longer holds readers back (a defect).
+    passed: bool,
+    /// It had a write verified in this epoch.
+    verified: bool,
     /// The last batches, oldest first.
     recent: Vec<Recent>,
     /// The sequence number after the last batch of this epoch.
@@ -64,16 +74,25 @@ struct Aborted {
 
 impl Log {
     /// The offset at which the batch already stands, if it is one of the last few of its session.
-    pub(super) fn duplicate(&self, rules: &Rules, batch: &Batch) -> Option<Offset> {
+    pub(super) fn duplicate(&mut self, rules: &Rules, batch: &Batch) -> Option<Offset> {
+        let wrong = &rules.wrong.dedup;
         let producer = self.producer(batch.session?)?;
-        if batch.session? != producer.session {
+        if batch.session? != producer.session && !wrong.mixes_epochs {
             return None;
         }
         let last_sequence = last_sequence(batch);
-        let twin = (producer.recent.iter().rev().take(rules.dedup_window)).find(|recent| {
+        let window = wrong.window.unwrap_or(WINDOW);
+        let twin = *(producer.recent.iter().rev().take(window)).find(|recent| {
             recent.first_sequence == batch.first_sequence && recent.last_sequence == last_sequence
         })?;
-        Some(match rules.acks_duplicates_at_end {
+        if wrong.rewinds_on_duplicates {
+            let place = self.place(batch.session?);
+            self.producers[place].next_sequence = Some(sequence_after(last_sequence, 1));
+        }
+        if wrong.overwrites {
+            self.overwrite(rules, twin.base, batch);
+        }
+        Some(match wrong.acks_at_end {
             true => self.end,
             false => twin.base,
         })
@@ -85,9 +104,15 @@ impl Log {
             .is_some_and(|producer| producer.session == session && producer.open_first.is_some())
     }
 
+    /// Whether that session had a write verified here, in whichever transaction.
+    pub(super) fn was_verified(&self, session: Session) -> bool {
+        (self.producer(session))
+            .is_some_and(|producer| producer.session == session && producer.verified)
+    }
+
     /// Whether a newer epoch of the producer has been here.
     pub(super) fn is_fenced(&self, rules: &Rules, session: Session) -> bool {
-        !rules.accepts_stale_epochs
+        !rules.wrong.dedup.accepts_stale_epochs
             && (self.producer(session))
                 .is_some_and(|producer| session.epoch < producer.session.epoch)
     }
@@ -122,18 +147,62 @@ impl Log {
             },
         );
         let all = self.batches.len();
-        match rules.acks_before_durable {
+        match rules.wrong.log.acks_before_durable {
             true if acks => self.durable = self.durable.max(all - 1),
             _ => self.durable = all,
+        }
+        if rules.wrong.log.stores_late {
+            self.unstored.push(base);
+        }
+        if rules.wrong.isolation.expires_open {
+            self.expire_open();
         }
         Ok(base)
     }
 
+    /// How many batches have their offsets, and are not stored yet.
+    pub(super) fn unstored(&self) -> usize {
+        self.unstored.len()
+    }
+
+    /// Stores one of those.
+    pub(super) fn store(&mut self, place: usize) {
+        self.unstored.swap_remove(place);
+    }
+
+    /// What is known of the producer once the batch has been appended, which it has not (a defect).
+    pub(super) fn remember_refused(&mut self, rules: &Rules, batch: &Batch) {
+        let Some(session) = batch.session else { return };
+        if self.check(rules, session, batch, true, false).is_ok() {
+            let last = self.end + batch.records.len() as Offset - 1;
+            let place = self.place(session);
+            let refused = LogBatch {
+                base: self.end,
+                last,
+                session: batch.session,
+                first_sequence: batch.first_sequence,
+                transactional: false,
+                body: Body::Records(Vec::new()),
+            };
+            self.producers[place].learn_records(rules, &refused);
+        }
+    }
+
     /// Writes a marker: the producer's transaction ends here. With one coordinator that never moves, markers come in order
-    /// and once each, so of Kafka's checks on markers only the epoch is left.
-    pub(super) fn end_transaction(&mut self, rules: &Rules, session: Session, ending: Ending) {
+    /// and once each, so of Kafka's checks on markers only the epoch is left. Whether it was taken, for whoever sends it
+    /// again until it is.
+    pub(super) fn end_transaction(
+        &mut self,
+        rules: &Rules,
+        session: Session,
+        ending: Ending,
+    ) -> bool {
         if self.is_fenced(rules, session) {
-            return;
+            // A newer epoch has the partition, and nobody asks again (TransactionMarkerRequestCompletionHandler).
+            return true;
+        }
+        if rules.wrong.transactions.refuses_markers_again && self.ends_with_marker_of(session) {
+            return false;
         }
         let base = self.end;
         // The burned offset is part of the batch, so that a restart does not give it out again.
@@ -150,11 +219,21 @@ impl Log {
             },
         );
         self.durable = self.batches.len();
+        true
+    }
+
+    /// The transaction of that producer is decided: from now on a defective broker lets readers pass.
+    pub(super) fn pass(&mut self, session: Session) {
+        let place = self.place(session);
+        self.producers[place].passed = true;
     }
 
     /// How many batches there are, and how far readers may read.
     pub(super) fn extent(&self, rules: &Rules) -> Extent {
-        let last_stable = self.last_stable(rules);
+        let last_stable = match rules.wrong.isolation.lists_end_to_all {
+            true => self.end,
+            false => self.last_stable(rules),
+        };
         Extent { batches: self.batches.len(), end: self.end, last_stable }
     }
 
@@ -179,6 +258,7 @@ impl Log {
         let batches: Vec<LogBatch> = (self.batches[first..].iter())
             .take_while(|batch| batch.base < limit)
             .filter(|batch| isolation == Isolation::ReadCommitted || !self.hides(rules, batch))
+            .filter(|batch| !self.unstored.contains(&batch.base))
             .take(batches_max)
             .cloned()
             .collect();
@@ -196,12 +276,18 @@ impl Log {
 
     /// Finds again what is durable, and replays it.
     pub(super) fn restart(&mut self, rules: &Rules) {
+        let wrong = &rules.wrong;
         self.batches.truncate(self.durable);
-        if rules.compacts_to_oldest {
+        self.lose_unstored();
+        if wrong.log.compacts_to_oldest {
             self.compact_to_oldest();
         }
+        if wrong.log.compacts_markers {
+            self.batches.retain(|batch| !matches!(batch.body, Body::Marker(_)));
+            self.durable = self.batches.len();
+        }
         self.end = self.batches.last().map_or(0, |batch| batch.last + 1);
-        self.reuse_next = rules.reuses_offsets && !self.batches.is_empty();
+        self.reuse_next = wrong.log.reuses_offsets && !self.batches.is_empty();
         self.producers.clear();
         self.aborted.clear();
         let batches = std::mem::take(&mut self.batches);
@@ -210,17 +296,12 @@ impl Log {
         }
         self.batches = batches;
         for producer in &mut self.producers {
-            let keep = match rules.forgets_batches_on_restart {
-                true => 0,
-                false => rules.window_after_restart,
-            };
-            let drop = producer.recent.len().saturating_sub(keep);
-            producer.recent.drain(..drop);
-            if keep == 0 {
-                producer.next_sequence = None;
+            producer.forget_batches(rules);
+            if wrong.isolation.forgets_open_on_restart {
+                producer.open_first = None;
             }
         }
-        if rules.forgets_aborted_on_restart {
+        if wrong.isolation.forgets_aborted_on_restart {
             self.aborted.clear();
         }
     }
@@ -235,9 +316,10 @@ impl Log {
         transactional: bool,
         fresh_epochs: bool,
     ) -> Result<(), Code> {
+        let wrong = &rules.wrong.dedup;
         let first_sequence = batch.first_sequence;
         let Some(producer) = self.producer(session) else {
-            let starts_wrong = fresh_epochs && first_sequence != 0 && !rules.accepts_gaps;
+            let starts_wrong = fresh_epochs && first_sequence != 0 && !wrong.accepts_gaps;
             return match starts_wrong {
                 true => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
                 false => Ok(()),
@@ -247,13 +329,27 @@ impl Log {
             return Err(Code::INVALID_PRODUCER_EPOCH);
         }
         let newer = session.epoch > producer.session.epoch;
-        let expected = if newer { Some(0) } else { producer.next_sequence };
+        if wrong.refuses_own_epochs && newer && !transactional {
+            return Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        }
+        let expected = match newer {
+            true if wrong.starts_epochs_anywhere => None,
+            true => Some(0),
+            false => producer.next_sequence,
+        };
         match expected {
-            _ if rules.accepts_gaps || session.epoch < producer.session.epoch => {}
+            _ if wrong.accepts_gaps || session.epoch < producer.session.epoch => {}
             Some(expected) if first_sequence == expected => {}
+            Some(expected)
+                if wrong.calls_overlaps_duplicates && precedes(first_sequence, expected) =>
+            {
+                return Err(Code::DUPLICATE_SEQUENCE_NUMBER);
+            }
             // Only what is old as a whole may be called a duplicate: clients take that for a success (KAFKA-6683).
             Some(expected) if !newer && precedes(last_sequence(batch), expected) => {
-                return Err(rules.old_duplicate);
+                if !wrong.appends_old_duplicates {
+                    return Err(rules.old_duplicate);
+                }
             }
             Some(_) => return Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
             None => {}
@@ -277,17 +373,19 @@ impl Log {
         let producer = &mut self.producers[place];
         if session.epoch > producer.session.epoch {
             producer.session = session;
-            producer.recent.clear();
+            if !rules.wrong.dedup.mixes_epochs {
+                producer.recent.clear();
+            }
             producer.next_sequence = Some(0);
+            producer.verified = false;
         }
         match &batch.body {
-            Body::Records(_) => {
-                producer.learn_records(batch, rules.dedup_window.max(1));
-            }
+            Body::Records(_) => producer.learn_records(rules, batch),
             Body::Marker(ending) => {
                 // A producer known by its marker alone has an epoch, so its first batch is no longer any batch.
                 producer.next_sequence.get_or_insert(0);
                 let first = producer.open_first.take();
+                producer.passed = false;
                 if let (Ending::Abort, Some(first)) = (ending, first) {
                     self.aborted.push(Aborted {
                         producer: session.producer,
@@ -300,11 +398,17 @@ impl Log {
     }
 
     fn last_stable(&self, rules: &Rules) -> Offset {
-        if rules.lso_is_high_watermark {
+        let wrong = &rules.wrong.isolation;
+        if wrong.shows_open {
             return self.end;
         }
-        let open = self.producers.iter().filter_map(|producer| producer.open_first);
-        open.min().unwrap_or(self.end)
+        let holding = self.producers.iter().filter(|producer| !producer.passed);
+        let open = holding.filter_map(|producer| producer.open_first).min();
+        match open {
+            Some(first) if wrong.shows_first_open => first + 1,
+            Some(first) => first,
+            None => self.end,
+        }
     }
 
     /// The aborted transactions that overlap what is returned, and none that ended before it (else committed records of
@@ -316,18 +420,21 @@ impl Log {
         limit: Offset,
         isolation: Isolation,
     ) -> Vec<(i64, Offset)> {
-        if isolation == Isolation::ReadUncommitted || rules.hides_aborted_list {
+        let wrong = &rules.wrong.isolation;
+        if isolation == Isolation::ReadUncommitted || wrong.hides_aborted_list {
             return Vec::new();
         }
         (self.aborted.iter())
-            .filter(|aborted| aborted.marker >= offset && aborted.first < limit)
+            .filter(|aborted| aborted.marker >= offset || wrong.lists_older)
+            .filter(|aborted| aborted.first >= offset || !wrong.lists_from_offset)
+            .filter(|aborted| aborted.first < limit)
             .map(|aborted| (aborted.producer, aborted.first))
             .collect()
     }
 
     /// Whether a defective broker keeps the batch from readers who may see everything.
     fn hides(&self, rules: &Rules, batch: &LogBatch) -> bool {
-        rules.hides_aborted_records
+        rules.wrong.isolation.hides_aborted_records
             && batch.transactional
             && (self.aborted.iter()).any(|aborted| {
                 batch.session.is_some_and(|session| session.producer == aborted.producer)
@@ -350,6 +457,38 @@ impl Log {
         }
     }
 
+    /// Batches that were not stored in time leave their offsets behind, and nothing at them.
+    fn lose_unstored(&mut self) {
+        for base in self.unstored.drain(..) {
+            if let Some(lost) = self.batches.iter_mut().find(|batch| batch.base == base) {
+                lost.body = Body::Records(Vec::new());
+            }
+        }
+    }
+
+    fn expire_open(&mut self) {
+        let end = self.end;
+        for producer in &mut self.producers {
+            producer.open_first.take_if(|first| *first + EXPIRES_AFTER < end);
+        }
+    }
+
+    fn overwrite(&mut self, rules: &Rules, base: Offset, batch: &Batch) {
+        if let Some(original) = self.batches.iter_mut().find(|original| original.base == base) {
+            original.body = Body::Records(placed(rules, base, &batch.records));
+        }
+    }
+
+    /// Whether the last that its producer wrote here is a marker of that epoch.
+    fn ends_with_marker_of(&self, session: Session) -> bool {
+        let its = |batch: &&LogBatch| {
+            batch.session.is_some_and(|other| other.producer == session.producer)
+        };
+        (self.batches.iter().rev().find(its)).is_some_and(|last| {
+            last.session == Some(session) && matches!(last.body, Body::Marker(_))
+        })
+    }
+
     fn producer(&self, session: Session) -> Option<&Producer> {
         (self.producers.iter()).find(|known| known.session.producer == session.producer)
     }
@@ -360,6 +499,8 @@ impl Log {
             self.producers.push(Producer {
                 session,
                 open_first: None,
+                passed: false,
+                verified: false,
                 recent: Vec::new(),
                 next_sequence: None,
             });
@@ -369,9 +510,10 @@ impl Log {
 }
 
 impl Producer {
-    fn learn_records(&mut self, batch: &LogBatch, window: usize) {
+    fn learn_records(&mut self, rules: &Rules, batch: &LogBatch) {
+        let wrong = &rules.wrong.dedup;
         let last_sequence = sequence_after(batch.first_sequence, (batch.last - batch.base) as i32);
-        if self.recent.len() >= window {
+        if self.recent.len() >= WINDOW {
             self.recent.remove(0);
         }
         self.recent.push(Recent {
@@ -379,16 +521,40 @@ impl Producer {
             last_sequence,
             base: batch.base,
         });
-        self.next_sequence = Some(sequence_after(last_sequence, 1));
+        self.next_sequence = match self.next_sequence {
+            // An old duplicate was appended.
+            Some(next) if wrong.appends_old_duplicates && precedes(last_sequence, next) => {
+                Some(next)
+            }
+            _ if wrong.goes_negative => Some(last_sequence.wrapping_add(1)),
+            _ => Some(sequence_after(last_sequence, 1)),
+        };
+        self.verified |= batch.transactional;
         if batch.transactional && self.open_first.is_none() {
             self.open_first = Some(batch.base);
+        }
+    }
+
+    /// A restart knows only the last few again.
+    fn forget_batches(&mut self, rules: &Rules) {
+        let wrong = &rules.wrong.dedup;
+        let forgotten = self.recent.len().saturating_sub(rules.window_after_restart);
+        self.recent.drain(..forgotten);
+        if wrong.forgets_on_restart {
+            self.recent.clear();
+            self.next_sequence = None;
+        }
+        if wrong.forgets_last_on_restart
+            && let Some(last) = self.recent.pop()
+        {
+            self.next_sequence = Some(last.first_sequence);
         }
     }
 }
 
 fn placed(rules: &Rules, base: Offset, records: &[Record]) -> Vec<(Offset, Option<Record>)> {
     let place = |(i, record): (usize, &Record)| {
-        let damaged = rules.damages_long_batches && i >= 2;
+        let damaged = rules.wrong.log.damages_long_batches && i >= 2;
         (base + i as Offset, (!damaged).then_some(*record))
     };
     records.iter().enumerate().map(place).collect()

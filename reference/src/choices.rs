@@ -1,0 +1,182 @@
+//! What a correct broker may choose, as data: each choice with its values in words, so that a judge can try them and a
+//! report can say which of them a broker has made.
+
+use crate::code::Code;
+use crate::rules::Rules;
+
+/// One thing that the protocol leaves open, or that differs between versions.
+#[derive(Debug)]
+pub struct Choice {
+    /// What is chosen, in a few words.
+    pub name: &'static str,
+    /// Where it is said that there is a choice.
+    pub source: &'static str,
+    /// What may be chosen; the first is what [`Rules::default`] has.
+    pub values: &'static [Value],
+}
+
+/// One value of a choice.
+#[derive(Debug)]
+pub struct Value {
+    /// What a broker does that chose it: "a broker that …".
+    pub words: &'static str,
+    /// Makes the choice.
+    pub set: fn(&mut Rules),
+}
+
+impl Value {
+    /// Whether these rules have chosen it.
+    pub fn is_chosen_by(&self, rules: &Rules) -> bool {
+        let mut chosen = *rules;
+        (self.set)(&mut chosen);
+        chosen == *rules
+    }
+}
+
+const fn value(words: &'static str, set: fn(&mut Rules)) -> Value {
+    Value { words, set }
+}
+
+/// All choices. They do not depend on one another.
+pub const CHOICES: &[Choice] = &[
+    Choice {
+        name: "batches remembered by a restart",
+        source: "ProducerStateManager.java:661 (a snapshot holds one batch, replaying the log more)",
+        values: &[
+            value("remembers the last batch of a producer over a restart", |rules| {
+                rules.window_after_restart = 1;
+            }),
+            value("remembers the last two batches of a producer over a restart", |rules| {
+                rules.window_after_restart = 2;
+            }),
+            value("remembers the last three batches of a producer over a restart", |rules| {
+                rules.window_after_restart = 3;
+            }),
+            value("remembers the last four batches of a producer over a restart", |rules| {
+                rules.window_after_restart = 4;
+            }),
+            value("remembers the last five batches of a producer over a restart", |rules| {
+                rules.window_after_restart = 5;
+            }),
+        ],
+    },
+    Choice {
+        name: "old duplicates",
+        source: "KAFKA-6683",
+        values: &[
+            value("answers 45 to old duplicates", |rules| {
+                rules.old_duplicate = Code::OUT_OF_ORDER_SEQUENCE_NUMBER;
+            }),
+            value("answers 46 to old duplicates (as before KAFKA-6683)", |rules| {
+                rules.old_duplicate = Code::DUPLICATE_SEQUENCE_NUMBER;
+            }),
+        ],
+    },
+    Choice {
+        name: "epochs skipped by fencing",
+        source: "KAFKA-19367",
+        values: &[
+            value("raises the epoch by one when it fences a transaction", |rules| {
+                rules.fencing_bump = 1;
+            }),
+            value(
+                "raises the epoch by two when it fences a transaction (as Kafka 4.0.0)",
+                |rules| {
+                    rules.fencing_bump = 2;
+                },
+            ),
+        ],
+    },
+    Choice {
+        name: "the last epoch",
+        source: "TransactionMetadata.scala:165 (only that epochs end, and what comes then)",
+        values: &[
+            value("gives a new producer id after epoch 32766", |rules| {
+                rules.epoch_max = i16::MAX - 1;
+            }),
+            value("gives a new producer id after epoch 2", |rules| rules.epoch_max = 2),
+        ],
+    },
+    Choice {
+        name: "when markers are written",
+        source: "TransactionCoordinator.scala:692",
+        values: &[
+            value("writes markers after EndTxn was answered", |rules| rules.markers_lag = true),
+            value("writes markers before it answers EndTxn", |rules| rules.markers_lag = false),
+        ],
+    },
+    Choice {
+        name: "unused offsets",
+        source: "redpanda#13364",
+        values: &[
+            value("uses every offset", |rules| rules.burns_offsets = false),
+            value("leaves an offset unused at every commit (as Redpanda)", |rules| {
+                rules.burns_offsets = true;
+            }),
+        ],
+    },
+    Choice {
+        name: "refusals for the moment",
+        source: "Errors.java (6, 14, 15, 16, 19 and 51 are always allowed, and bound nothing but progress)",
+        values: &[
+            value("refuses nothing that it could do", |rules| rules.refuses_every = None),
+            value("refuses every fifth request for the moment", |rules| {
+                rules.refuses_every = Some(5);
+            }),
+        ],
+    },
+    Choice {
+        name: "late writes of an older epoch",
+        source: "KAFKA-19690",
+        values: &[
+            value("answers 47 to transactional writes of an older epoch", |rules| {
+                rules.stale_write = Code::INVALID_PRODUCER_EPOCH;
+            }),
+            value(
+                "answers 48 to transactional writes of an older epoch (as before KAFKA-19690)",
+                |rules| {
+                    rules.stale_write = Code::INVALID_TXN_STATE;
+                },
+            ),
+        ],
+    },
+    Choice {
+        name: "writes outside transactions",
+        source: "KIP-890; AddPartitionsToTxnManager.scala:226",
+        values: &[
+            value("answers 48 to transactional writes outside a transaction", |rules| {
+                rules.unverified = Code::INVALID_TXN_STATE;
+            }),
+            value(
+                "answers 120 to transactional writes outside a transaction (to newer clients)",
+                |rules| rules.unverified = Code::TRANSACTION_ABORTABLE,
+            ),
+        ],
+    },
+    Choice {
+        name: "a commit of what was aborted",
+        source: "KAFKA-20785",
+        values: &[
+            value("answers 48 to the commit of a transaction that was aborted", |rules| {
+                rules.commit_after_abort = Code::INVALID_TXN_STATE;
+            }),
+            value(
+                "answers 90 to the commit of a transaction that was aborted (since KAFKA-20785)",
+                |rules| rules.commit_after_abort = Code::PRODUCER_FENCED,
+            ),
+        ],
+    },
+    Choice {
+        name: "epoch or state first",
+        source: "KAFKA-18464; KAFKA-18660",
+        values: &[
+            value("looks at the epoch before it looks whether it must wait", |rules| {
+                rules.completing_first = false;
+            }),
+            value(
+                "answers 51 while a transaction is completed, whatever the epoch (since KAFKA-18464)",
+                |rules| rules.completing_first = true,
+            ),
+        ],
+    },
+];

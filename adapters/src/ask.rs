@@ -213,9 +213,12 @@ impl Ask {
         match answer {
             Ok(Ok(response)) => self.known = Some(Known::Done(response)),
             Ok(Err(code)) => match class(request, code) {
-                // Not applied, and says nothing: not worth a line in the history.
+                // Not applied, and says nothing: not worth a line in the history, unless others may overtake it meanwhile.
                 Class::Transient => {
                     self.waiting = Some(code);
+                    if self.copies == 0 && matches!(request, Request::Produce { .. }) {
+                        self.tell(wire, outcome);
+                    }
                     return;
                 }
                 Class::Indeterminate => (self.doubt, self.unsure, failed) = (true, true, true),

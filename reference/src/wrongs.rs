@@ -158,7 +158,7 @@ pub struct OffsetWrongs {
     pub one_ahead: bool,
     /// Positions are read back as zero where there are none.
     pub zero_for_none: bool,
-    /// A position is forgotten, for all that its group is in use, once six others were saved since.
+    /// A position is forgotten, for all that its group is in use, once three others were saved since.
     pub expires_in_use: bool,
     /// A restart forgets the last saved position of every group and partition, and goes back to the one before.
     pub forgets_on_restart: bool,

@@ -67,9 +67,9 @@ pub struct SelfTest {
 
 /// What is missing before a search could find that defect, if something is.
 pub fn unsearched(defect: &Defect) -> Option<&'static str> {
-    let judges = |name: &&str| PROPERTIES.iter().any(|property| property.name == *name);
+    let owner = defect.breaks.first();
     match defect.needs {
-        None if !defect.breaks.iter().any(|name| judges(name)) => {
+        None if !PROPERTIES.iter().any(|property| owner == Some(&property.name)) => {
             Some("a property that judges what requests are answered")
         }
         needs => needs,

@@ -13,7 +13,7 @@ use super::membership::Membership;
 /// More saves than this are not kept, unless they are of so many partitions.
 const SAVES_KEPT: usize = 4096;
 /// A position that so many others were saved after is expired (a defect).
-const EXPIRES_AFTER: u64 = 6;
+const EXPIRES_AFTER: u64 = 3;
 
 /// One group. All of it is durable.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ mod coordinator;
 mod group;
 mod membership;
 mod partition;
+mod producer;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,10 +9,8 @@ use crate::plan::Isolation;
 use crate::protocol::{Batch, Body, Ending, FetchReply, LogBatch, Session};
 use crate::rules::Rules;
 
-/// How many sequence numbers there are: 0 to 2147483647.
-const SEQUENCES: i64 = 1 << 31;
-/// How many batches of a producer are recognised when they come again.
-const WINDOW: usize = 5;
+use super::producer::{Producer, WINDOW, last_sequence, precedes, sequence_after};
+
 /// How many batches an expired transaction stayed open for (a defect).
 const EXPIRES_AFTER: Offset = 3;
 
@@ -40,29 +38,6 @@ pub struct Extent {
     pub end: Offset,
     /// The last stable offset.
     pub last_stable: Offset,
-}
-
-/// What the leader knows of one producer.
-#[derive(Debug)]
-struct Producer {
-    session: Session,
-    /// First offset of its open transaction.
-    open_first: Option<Offset>,
-    /// That transaction no longer holds readers back (a defect).
-    passed: bool,
-    /// It had a write verified in this epoch.
-    verified: bool,
-    /// The last batches, oldest first.
-    recent: Vec<Recent>,
-    /// The sequence number after the last batch of this epoch.
-    next_sequence: Option<i32>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Recent {
-    first_sequence: i32,
-    last_sequence: i32,
-    base: Offset,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -509,68 +484,10 @@ impl Log {
     }
 }
 
-impl Producer {
-    fn learn_records(&mut self, rules: &Rules, batch: &LogBatch) {
-        let wrong = &rules.wrong.dedup;
-        let last_sequence = sequence_after(batch.first_sequence, (batch.last - batch.base) as i32);
-        if self.recent.len() >= WINDOW {
-            self.recent.remove(0);
-        }
-        self.recent.push(Recent {
-            first_sequence: batch.first_sequence,
-            last_sequence,
-            base: batch.base,
-        });
-        self.next_sequence = match self.next_sequence {
-            // An old duplicate was appended.
-            Some(next) if wrong.appends_old_duplicates && precedes(last_sequence, next) => {
-                Some(next)
-            }
-            _ if wrong.goes_negative => Some(last_sequence.wrapping_add(1)),
-            _ => Some(sequence_after(last_sequence, 1)),
-        };
-        self.verified |= batch.transactional;
-        if batch.transactional && self.open_first.is_none() {
-            self.open_first = Some(batch.base);
-        }
-    }
-
-    /// A restart knows only the last few again.
-    fn forget_batches(&mut self, rules: &Rules) {
-        let wrong = &rules.wrong.dedup;
-        let forgotten = self.recent.len().saturating_sub(rules.window_after_restart);
-        self.recent.drain(..forgotten);
-        if wrong.forgets_on_restart {
-            self.recent.clear();
-            self.next_sequence = None;
-        }
-        if wrong.forgets_last_on_restart
-            && let Some(last) = self.recent.pop()
-        {
-            self.next_sequence = Some(last.first_sequence);
-        }
-    }
-}
-
 fn placed(rules: &Rules, base: Offset, records: &[Record]) -> Vec<(Offset, Option<Record>)> {
     let place = |(i, record): (usize, &Record)| {
         let damaged = rules.wrong.log.damages_long_batches && i >= 2;
         (base + i as Offset, (!damaged).then_some(*record))
     };
     records.iter().enumerate().map(place).collect()
-}
-
-fn last_sequence(batch: &Batch) -> i32 {
-    sequence_after(batch.first_sequence, batch.records.len() as i32 - 1)
-}
-
-/// Whether a sequence number lies before another, of the two ways round the circle the shorter one.
-fn precedes(sequence: i32, other: i32) -> bool {
-    let ahead = (i64::from(other) - i64::from(sequence)).rem_euclid(SEQUENCES);
-    (1..=SEQUENCES / 2).contains(&ahead)
-}
-
-/// Sequence numbers wrap from 2147483647 to 0 (`DefaultRecordBatch.incrementSequence`).
-fn sequence_after(sequence: i32, by: i32) -> i32 {
-    ((i64::from(sequence) + i64::from(by)) % SEQUENCES) as i32
 }

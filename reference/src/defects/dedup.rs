@@ -21,7 +21,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         "dedup-across-epochs",
         "a batch is taken for a duplicate of one that an older epoch of its producer sent",
         "inferred from ProducerStateEntry.java:134 (a window that does not look at the epoch)",
-        ["no-loss", "atomicity"],
+        ["isolation", "no-loss", "atomicity"],
         { wrong.dedup.mixes_epochs = true }
     ),
     defect!(
@@ -84,7 +84,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         "epoch-starts-anywhere",
         "the first batch of a newer epoch is appended whatever its sequence number",
         "inferred from ProducerAppendInfo.java:118",
-        ["order", "no-loss"],
+        ["answers"],
         { wrong.dedup.starts_epochs_anywhere = true }
     ),
     defect!(

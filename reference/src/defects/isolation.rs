@@ -49,14 +49,14 @@ pub(super) const DEFECTS: &[Defect] = &[
         "aborted-list-too-short",
         "fetches do not tell of aborted transactions that began before their offset",
         "inferred from TransactionIndex.java:171",
-        ["isolation"],
+        ["answers", "isolation"],
         { wrong.isolation.lists_from_offset = true }
     ),
     defect!(
         "aborted-list-too-long",
         "fetches tell of aborted transactions that ended before their offset, which hides what the producer committed since",
         "inferred from TransactionIndex.java:171",
-        ["isolation", "consume-at-least-once"],
+        ["no-loss", "isolation"],
         { wrong.isolation.lists_older = true }
     ),
     defect!(

@@ -22,14 +22,14 @@ pub(super) const DEFECTS: &[Defect] = &[
         "txn-offsets-after-completion",
         "a transaction is complete before its positions take effect, so that the next one's are taken along",
         "KAFKA-17507, KAFKA-15784",
-        ["atomicity", "position"],
+        ["answers", "atomicity"],
         { wrong.offsets.completes_before = true }
     ),
     defect!(
         "unstable-positions-told",
         "whoever asks for stable positions is told those that a transaction may still change",
         "Tansu/Nisshi, which never answers 88",
-        ["exactly-once", "position"],
+        ["answers", "position"],
         { wrong.offsets.tells_unstable = true }
     ),
     defect!(
@@ -69,7 +69,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     ),
     defect!(
         "positions-expire-in-use",
-        "a position is forgotten while its group is using it, once six others were saved since",
+        "a position is forgotten while its group is using it, once three others were saved since",
         "KAFKA-8069, KAFKA-13636",
         ["position"],
         { wrong.offsets.expires_in_use = true }

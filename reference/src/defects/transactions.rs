@@ -25,7 +25,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         "epochs-repeated",
         "after the last epoch comes the first one of the same producer id, which partitions refuse",
         "KAFKA-18660, KAFKA-20090, KAFKA-20357; ydb#16091",
-        ["answers"],
+        ["fencing"],
         { epoch_max = 2, wrong.transactions.repeats_epochs = true }
     ),
     Defect {
@@ -52,14 +52,14 @@ pub(super) const DEFECTS: &[Defect] = &[
         "write-unverified",
         "a transactional write outside a transaction is appended, and hangs there",
         "KAFKA-14561, KIP-890 (Kafka before 3.6)",
-        ["progress"],
+        ["answers", "fencing", "upserts"],
         { verifies_writes = false }
     ),
     defect!(
         "write-verified-once",
         "a partition that once had a write verified takes later ones on trust, also after the transaction has ended",
         "KAFKA-14884 (a verification that was overtaken by the marker)",
-        ["progress"],
+        ["answers", "fencing", "upserts"],
         { wrong.transactions.verifies_once = true }
     ),
     defect!(
@@ -87,14 +87,14 @@ pub(super) const DEFECTS: &[Defect] = &[
         "end-retry-refused",
         "EndTxn, sent again while the transaction is being completed, is refused for good",
         "ydb#52530; redpanda#17921",
-        ["answers"],
+        ["resend"],
         { wrong.transactions.refuses_end_again = true }
     ),
     defect!(
         "empty-commit-refused",
         "a transaction that no record was written in cannot be committed",
         "ydb#51053; librdkafka CHANGELOG.md",
-        ["answers"],
+        ["answers", "resend"],
         { wrong.transactions.refuses_empty_commits = true }
     ),
     defect!(

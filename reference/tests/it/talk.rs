@@ -19,10 +19,22 @@ pub(crate) const P1: Partition = Partition(1);
 pub(crate) const G: GroupId = GroupId(0);
 pub(crate) const T: TxnId = TxnId(0);
 
+/// What a broker says that cannot now.
+const FOR_NOW: [Code; 6] = [
+    Code::NOT_LEADER_OR_FOLLOWER,
+    Code::COORDINATOR_LOAD_IN_PROGRESS,
+    Code::COORDINATOR_NOT_AVAILABLE,
+    Code::NOT_COORDINATOR,
+    Code::NOT_ENOUGH_REPLICAS,
+    Code::CONCURRENT_TRANSACTIONS,
+];
+
 /// A broker with two partitions. Requests are those of transactional id [`T`] and group [`G`] unless they say otherwise.
 pub(crate) struct Talk {
     pub(crate) broker: Broker,
     tags: u32,
+    /// It refuses some requests for the moment.
+    moody: bool,
 }
 
 /// A coordinator's state, as its answers tell.
@@ -49,7 +61,7 @@ impl Talk {
     }
 
     pub(crate) fn by(rules: Rules) -> Talk {
-        Talk { broker: Broker::new(rules, 2), tags: 0 }
+        Talk { broker: Broker::new(rules, 2), tags: 0, moody: rules.refuses_every.is_some() }
     }
 
     /// In that state by that protocol, with `P0` in the transaction if there is one, and the session that may go on. There
@@ -85,8 +97,12 @@ impl Talk {
         }
     }
 
+    /// Asks, and once more if the answer may be one for the moment only: no broker gives it twice in a row.
     pub(crate) fn ask(&mut self, request: Request) -> Answer {
-        self.broker.handle(&request)
+        match self.broker.handle(&request) {
+            Err(code) if self.moody && FOR_NOW.contains(&code) => self.broker.handle(&request),
+            answer => answer,
+        }
     }
 
     pub(crate) fn fresh(&mut self) -> Session {

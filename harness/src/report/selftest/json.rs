@@ -24,6 +24,7 @@ pub fn render(test: &SelfTest) -> String {
         exit: test.exit().code(),
         defects: test.detections.iter().map(Found::of).collect(),
         correct: test.correct.iter().map(Suspected::of).collect(),
+        not_searched: test.options.left_out.iter().map(|one| one.name).collect(),
         troubles: test.troubles().collect(),
     };
     // Plain structs with string keys always serialize.
@@ -43,6 +44,7 @@ struct Report<'a> {
     exit: u8,
     defects: Vec<Found>,
     correct: Vec<Suspected<'a>>,
+    not_searched: Vec<&'static str>,
     troubles: Vec<&'a str>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::style::{count, thousands};
 use super::{needed, word};
-use crate::selftest::{Correct, Detection, SelfTest};
+use crate::selftest::{Correct, Detection, SelfTest, unsearched};
 
 /// The whole page.
 pub fn render(test: &SelfTest) -> String {
@@ -13,8 +13,29 @@ pub fn render(test: &SelfTest) -> String {
     for one in &test.detections {
         text += &detection(one, test.options.cases);
     }
+    if !test.options.left_out.is_empty() {
+        text += &left_out(test);
+    }
     if !test.correct.is_empty() {
         text += &correct(test);
+    }
+    text
+}
+
+fn left_out(test: &SelfTest) -> String {
+    let mut text = "
+## Not searched for yet
+
+The other defects, and what is missing before a search could find them. Each is shown by a few requests in the tests of the
+reference.
+
+| defect | what the broker does wrong | needs |
+|---|---|---|
+"
+    .to_owned();
+    for defect in &test.options.left_out {
+        let needs = unsearched(defect).unwrap_or_default();
+        text += &format!("| `{}` | {} | {needs} |\n", defect.name, defect.summary);
     }
     text
 }
@@ -95,6 +116,9 @@ mod tests {
     fn the_page_has_no_timings() {
         let found = [(4, "resend"), (1_234, "order"), (9, "order")];
         let detections = vec![detection(&found, 0, 0), detection(&found[..1], 2, 0)];
+        let mut test = came_to(detections, vec![acquitted()]);
+        test.options.left_out =
+            vec![onceness_reference::defects::find("timeout-never").expect("a defect")];
         expect![[r##"
             # Detection
 
@@ -123,6 +147,6 @@ mod tests {
             | correct broker | cases | false accusations |
             |---|---:|---:|
             | as Kafka chooses | 5,000 | 0 |
-        "##]].assert_eq(&render(&came_to(detections, vec![acquitted()])));
+        "##]].assert_eq(&render(&test));
     }
 }

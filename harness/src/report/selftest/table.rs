@@ -126,17 +126,27 @@ fn verdict(test: &SelfTest) -> String {
         test.options.seed,
         test.seconds,
     );
+    let left_out: Vec<&str> = test.options.left_out.iter().map(|defect| defect.name).collect();
+    let left_out = match left_out.is_empty() {
+        true => String::new(),
+        false => paint(DIM, format!("not searched for yet: {}\n", left_out.join(", "))),
+    };
     let missed = test.detections.iter().filter(|one| one.standing() == Standing::Missed);
     let missed: Vec<&str> = missed.map(|one| one.defect.name).collect();
     let sentence = match test.exit() {
-        Exit::Holds if test.correct.is_empty() => paint(GOOD, "every defect was found"),
-        Exit::Holds => paint(GOOD, "every defect was found, and no correct broker accused"),
+        Exit::Holds if test.correct.is_empty() => {
+            paint(GOOD, "every defect that was searched for was found")
+        }
+        Exit::Holds => paint(
+            GOOD,
+            "every defect that was searched for was found, and no correct broker accused",
+        ),
         Exit::Violated if missed.is_empty() => paint(BAD, "a correct broker was accused"),
         Exit::Violated => paint(BAD, format!("missed: {}", missed.join(", "))),
         Exit::Internal => paint(BAD, "internal error: please report it with the seed above"),
         _ => paint(NOTE, "inconclusive: it was interrupted"),
     };
-    format!("\n{run}\n{sentence}\n")
+    format!("\n{run}\n{left_out}{sentence}\n")
 }
 
 fn width<'a>(names: impl Iterator<Item = &'a str>, head: &str) -> usize {
@@ -162,7 +172,9 @@ mod tests {
         ];
         let mut unfinished = acquitted();
         (unfinished.name, unfinished.finished, unfinished.cases) = ("in haste", false, 17);
-        let test = came_to(detections, vec![acquitted(), unfinished]);
+        let mut test = came_to(detections, vec![acquitted(), unfinished]);
+        test.options.left_out =
+            vec![onceness_reference::defects::find("timeout-never").expect("a defect")];
         expect![[r#"
             defect    verdict     found by           searches    median   worst    steps    time
             no-dedup  found       order 2, resend 1    3 of 3         9   1,234  3 of 33  0.25 s

@@ -11,6 +11,7 @@ pub mod clauses;
 pub mod code;
 pub mod defects;
 pub mod features;
+mod forging;
 pub mod generate;
 pub mod history;
 pub mod ids;

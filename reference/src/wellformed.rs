@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClientId, GroupId, Partition, Tag};
+use crate::plan::forge::Forge;
 use crate::plan::{
     BATCHES_IN_FLIGHT_MAX, Client, Consumer, Delivery, Fate, HELD_ROUNDS_MAX, Op, Plan, PlanFault,
     Protocol, Saving, Step,
@@ -22,6 +23,7 @@ impl Plan {
     /// The first fault found.
     pub fn check(&self) -> Result<(), PlanFault> {
         self.check_clients()?;
+        self.check_forgers()?;
         self.check_tags()?;
         let mut lives = Lives::default();
         let mut steps = BTreeSet::new();
@@ -113,6 +115,25 @@ impl Plan {
         Ok(())
     }
 
+    /// Who shares a name with a forger can be held to nothing, so it has to be one too.
+    fn check_forgers(&self) -> Result<(), PlanFault> {
+        let forgers = self.forgers();
+        let group = |client: &Client| client.consumer.as_ref().map(|consumer| consumer.group);
+        for forger in self.clients.iter().filter(|client| forgers.contains(&client.id)) {
+            let shares = |other: &&Client| {
+                let txn = forger.txn().is_some() && forger.txn() == other.txn();
+                txn || (group(forger).is_some() && group(forger) == group(other))
+            };
+            let honest = self.clients.iter().filter(|client| !forgers.contains(&client.id));
+            if let Some(honest) = honest.clone().find(shares) {
+                let (forger, honest) = (forger.id, honest.id);
+                let reason = format!("client {honest} shares a name with {forger}, which forges");
+                return Err(PlanFault { step: None, round: None, reason });
+            }
+        }
+        Ok(())
+    }
+
     fn check_tags(&self) -> Result<(), PlanFault> {
         let mut seen = BTreeSet::new();
         for step in self.steps() {
@@ -131,6 +152,7 @@ impl Plan {
 pub fn tags(op: &Op) -> Vec<Tag> {
     match op {
         Op::Send { batches, .. } => batches.iter().flatten().map(|record| record.tag).collect(),
+        Op::Forge(forge) => forge.records().iter().map(|record| record.tag).collect(),
         Op::Forward { tag, limit, .. } => {
             (0..u32::from(*limit)).map(|i| Tag(tag.0.saturating_add(i))).collect()
         }
@@ -186,6 +208,10 @@ impl Lives {
         match op {
             Op::Open => Err(format!("client {} is open already", client.id)),
             Op::Crash | Op::Close => Ok(None),
+            Op::Forge(forge) => {
+                check_forge(plan, client, forge)?;
+                Ok(Some(life))
+            }
             Op::Send { partition, batches } => {
                 check_send(plan, client, life, *partition)?;
                 check_batches(batches)?;
@@ -247,6 +273,31 @@ fn check_send(plan: &Plan, client: &Client, life: Life, to: Partition) -> Result
     }
 }
 
+fn check_forge(plan: &Plan, client: &Client, forge: &Forge) -> Result<(), String> {
+    forge.check()?;
+    if let Some(partition) = forge.partition().filter(|to| to.0 >= u32::from(plan.partitions)) {
+        return Err(format!("partition {partition} does not exist"));
+    }
+    let needs_txn = match forge {
+        Forge::AddPartition { .. } | Forge::AddGroup { .. } | Forge::End { .. } => true,
+        Forge::Save { in_transaction, .. } => *in_transaction,
+        _ => false,
+    };
+    if needs_txn && client.txn().is_none() {
+        return Err("has no transactional id".to_owned());
+    }
+    match forge {
+        Forge::Produce { .. } if client.delivery.is_none() => {
+            Err(format!("client {} does not produce", client.id))
+        }
+        Forge::Init { .. } if !has_session(client) => {
+            Err(format!("client {} is no producer with an id", client.id))
+        }
+        Forge::AddGroup { .. } | Forge::Save { .. } => consumer(client).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
 fn check_batches(batches: &[Vec<impl Sized>]) -> Result<(), String> {
     if batches.is_empty() || batches.len() > BATCHES_IN_FLIGHT_MAX {
         return Err(format!("has {} batches, not 1 to {BATCHES_IN_FLIGHT_MAX}", batches.len()));
@@ -264,6 +315,7 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
     let ends = matches!(step.op, Op::Commit | Op::Abort);
     let inits = matches!(step.op, Op::Open) && has_session(client);
     let saves = matches!(step.op, Op::Save | Op::SaveInTransaction);
+    let forges = matches!(&step.op, Op::Forge(forge) if forge.writes());
     let refuse = |what: &str| Err(format!("{what} cannot befall this step"));
     if step.crash && !(sends || ends || inits || saves) {
         return refuse("a crash at the request");
@@ -276,7 +328,7 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
         Fate::Repeated | Fate::Busy if client.delivery == Some(Delivery::AtMostOnce) && sends => {
             false
         }
-        _ => sends || ends || inits || saves,
+        _ => sends || ends || inits || saves || forges,
     };
     if !allowed {
         return refuse("this fate");

@@ -71,8 +71,7 @@ pub(super) fn check(bytes: &Bytes) -> Result<Arrived, Code> {
     let counted = count > 0 && last_delta == count - 1;
     let sequenced = producer < 0 || (first_sequence >= 0 && epoch >= 0);
     let transactional = attributes & TRANSACTIONAL != 0;
-    let owned = producer >= 0 || !transactional;
-    if based || !counted || !sequenced || !owned || attributes & CONTROL != 0 {
+    if based || !counted || !sequenced || attributes & CONTROL != 0 {
         return Err(Code::INVALID_RECORD);
     }
     Ok(Arrived {
@@ -363,7 +362,6 @@ mod tests {
             ("fewer records than it counts", with(LAST_DELTA, &i32::MAX.to_be_bytes())),
             ("no sequence", with(SEQUENCE, &(-1i32).to_be_bytes())),
             ("no epoch", with(EPOCH, &(-1i16).to_be_bytes())),
-            ("a transaction of nobody", with(PRODUCER, &(-1i64).to_be_bytes())),
         ] {
             assert_eq!(refused(&bytes), Code::INVALID_RECORD, "{what}");
         }

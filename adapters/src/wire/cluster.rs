@@ -178,6 +178,12 @@ impl Cluster {
             && self.speaks::<TxnOffsetCommitRequest>(5)
     }
 
+    /// Whether leaders ask the coordinator about transactional writes (KIP-890 part 1), as brokers do that say so in words
+    /// of their own.
+    pub(super) fn checks_writes(&self) -> bool {
+        self.speaks::<ProduceRequest>(11)
+    }
+
     /// Whether consumers can be static members of their group (KIP-345).
     pub(super) fn has_members(&self) -> bool {
         self.speaks::<JoinGroupRequest>(5) && self.speaks::<SyncGroupRequest>(3)

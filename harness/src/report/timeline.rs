@@ -257,6 +257,7 @@ fn tell_call(call: &Call) -> String {
         }
         Call::Rewind => "rewinds to the saved position".to_owned(),
         Call::Stall => "stands still until its session is over".to_owned(),
+        Call::Forge(forged) => forging::tell(forged),
         Call::Close => "closes".to_owned(),
     }
 }

@@ -5,15 +5,8 @@ use crate::plan::forge::{BACK_MAX, Flaw, Forge, From, Number, Pose, Shown};
 use crate::plan::{Client, Delivery, Isolation, NewRecord};
 
 /// Every flaw of a batch that any client can forge.
-const FLAWS: [Flaw; 7] = [
-    Flaw::Checksum,
-    Flaw::Count,
-    Flaw::Base,
-    Flaw::Control,
-    Flaw::Big,
-    Flaw::Two,
-    Flaw::Acks,
-];
+const FLAWS: [Flaw; 7] =
+    [Flaw::Checksum, Flaw::Count, Flaw::Base, Flaw::Control, Flaw::Big, Flaw::Two, Flaw::Acks];
 
 /// A forged request that this client can send.
 pub(crate) fn draw(
@@ -42,10 +35,19 @@ pub(crate) fn draw(
             pose: pose(dice),
             member: *pick(
                 dice,
-                &[Shown::Own, Shown::Own, Shown::Stale, Shown::Future, Shown::Stranger, Shown::Nobody],
+                &[
+                    Shown::Own,
+                    Shown::Own,
+                    Shown::Stale,
+                    Shown::Future,
+                    Shown::Stranger,
+                    Shown::Nobody,
+                ],
             ),
         },
-        83..=91 => Forge::List { partition, earliest: dice.u8(0..4) == 0, isolation: isolation(dice) },
+        83..=91 => {
+            Forge::List { partition, earliest: dice.u8(0..4) == 0, isolation: isolation(dice) }
+        }
         92..=99 => Forge::Fetch {
             partition,
             from: *pick(

@@ -112,7 +112,8 @@ impl Profile {
     /// Forgers come on top: the others do what they do without them.
     fn add_forgers(&mut self, dice: &mut fastrand::Rng, features: Features) {
         let clients = std::mem::take(&mut self.clients);
-        let next = |numbers: &mut dyn Iterator<Item = u32>| numbers.max().map_or(0, |most| most + 1);
+        let next =
+            |numbers: &mut dyn Iterator<Item = u32>| numbers.max().map_or(0, |most| most + 1);
         let txns = next(&mut clients.iter().filter_map(Client::txn).map(|txn| txn.0));
         let consumers = clients.iter().filter_map(|client| client.consumer.as_ref());
         let groups = next(&mut consumers.map(|consumer| consumer.group.0));
@@ -192,8 +193,8 @@ impl Cast<'_> {
             _ if self.features.transactions() => self.transactional(),
             _ => Delivery::Idempotent,
         };
-        let inputs = self.some_partitions(self.partitions);
-        let consumer = self.dice.bool().then(|| self.consumer(inputs));
+        // It reads by forging, wherever it likes.
+        let consumer = self.dice.bool().then(|| self.consumer(vec![Partition(0)]));
         let instances = if self.dice.u8(0..100) < 25 { 2 } else { 1 };
         for _ in 0..instances {
             self.add(Some(delivery), consumer.clone());

@@ -47,7 +47,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The plan without the steps that no longer mean anything, the faults that one round cannot have together, the clients
+    /// The plan without the steps that no longer mean anything, clients that share a name with a forger, the faults that one round cannot have together, the clients
     /// that do nothing, and empty rounds at the end.
     #[must_use]
     pub fn repaired(mut self) -> Plan {
@@ -61,6 +61,13 @@ impl Plan {
                 round.faults.push(first);
             }
         }
+        self.rounds = rounds;
+        let honest: BTreeSet<ClientId> =
+            self.sharers_with_forgers().map(|(honest, _)| honest).collect();
+        for round in &mut self.rounds {
+            round.steps.retain(|step| !honest.contains(&step.client));
+        }
+        let mut rounds = std::mem::take(&mut self.rounds);
         while rounds.last().is_some_and(|last| last.steps.is_empty() && last.faults.is_empty()) {
             rounds.pop();
         }
@@ -115,23 +122,31 @@ impl Plan {
         Ok(())
     }
 
-    /// Who shares a name with a forger can be held to nothing, so it has to be one too.
     fn check_forgers(&self) -> Result<(), PlanFault> {
+        match self.sharers_with_forgers().next() {
+            Some((honest, forger)) => {
+                let reason = format!("client {honest} shares a name with {forger}, which forges");
+                Err(PlanFault { step: None, round: None, reason })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Who shares a name with a forger can be held to nothing, so it has to be one too. Those that are none, each with a forger.
+    fn sharers_with_forgers(&self) -> impl Iterator<Item = (ClientId, ClientId)> {
         let forgers = self.forgers();
         let group = |client: &Client| client.consumer.as_ref().map(|consumer| consumer.group);
-        for forger in self.clients.iter().filter(|client| forgers.contains(&client.id)) {
+        let forging = self.clients.iter().filter(move |client| forgers.contains(&client.id));
+        let forgers = self.forgers();
+        forging.flat_map(move |forger| {
             let shares = |other: &&Client| {
                 let txn = forger.txn().is_some() && forger.txn() == other.txn();
                 txn || (group(forger).is_some() && group(forger) == group(other))
             };
             let honest = self.clients.iter().filter(|client| !forgers.contains(&client.id));
-            if let Some(honest) = honest.clone().find(shares) {
-                let (forger, honest) = (forger.id, honest.id);
-                let reason = format!("client {honest} shares a name with {forger}, which forges");
-                return Err(PlanFault { step: None, round: None, reason });
-            }
-        }
-        Ok(())
+            let honest = honest.filter(shares).map(|honest| (honest.id, forger.id));
+            honest.collect::<Vec<_>>()
+        })
     }
 
     fn check_tags(&self) -> Result<(), PlanFault> {

@@ -122,12 +122,7 @@ impl TestClient {
 
 impl Life {
     /// The numbers of a forged request, for the history and for the broker.
-    fn forged(
-        &self,
-        spec: &Client,
-        forge: &Forge,
-        end: Offset,
-    ) -> Result<(Forged, Request), Skip> {
+    fn forged(&self, spec: &Client, forge: &Forge, end: Offset) -> Result<(Forged, Request), Skip> {
         let mut forged = Forged {
             forge: forge.clone(),
             session: None,

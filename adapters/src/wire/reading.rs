@@ -112,7 +112,8 @@ pub(super) async fn wait_until_readable(cluster: &Cluster, room: &Room) -> Resul
     let end = cluster.patience(rooms::DEADLINES_TO_BE_READY);
     for (leader, partitions) in by_leader {
         let leader: Arc<str> = cluster.broker(leader).unwrap_or_else(|| cluster.any_broker());
-        let request = request(vec![wanted(room, partitions, FETCH_BYTES_MAX)], 1, Isolation::ReadUncommitted);
+        let request =
+            request(vec![wanted(room, partitions, FETCH_BYTES_MAX)], 1, Isolation::ReadUncommitted);
         loop {
             let answer = cluster.ask_within(&leader, fetch_versions(room), &request).await?;
             let unready =

@@ -336,11 +336,11 @@ impl Broker {
         let rules = self.rules;
         let place = Place::Partition(partition);
         let log = self.log(partition)?;
-        if rules.verifies_writes {
-            log.await_verification(session, first_sequence);
-        }
         if log.is_fenced(&rules, session) {
             return Err(Code::INVALID_PRODUCER_EPOCH);
+        }
+        if rules.verifies_writes {
+            log.await_verification(session, first_sequence);
         }
         let admitted = match protocol {
             Protocol::Tv2 => self.coordinator.add(&rules, txn, session, place),

@@ -299,9 +299,7 @@ impl Forge {
             Forge::Save { in_transaction, pose: shown, member, .. } => {
                 pose(shown) + u64::from(*in_transaction) + u64::from(*member != Shown::Nobody)
             }
-            Forge::Fetch { from, byte, .. } => {
-                u64::from(*from != From::Start) + u64::from(*byte)
-            }
+            Forge::Fetch { from, byte, .. } => u64::from(*from != From::Start) + u64::from(*byte),
             Forge::List { earliest, .. } => u64::from(*earliest),
         }
     }
@@ -331,7 +329,8 @@ impl Forge {
             (
                 _,
                 Forge::Produce {
-                    number: Number::Repeat { back } | Number::Within { back, .. }, ..
+                    number: Number::Repeat { back } | Number::Within { back, .. },
+                    ..
                 },
             ) if far(*back) => Err(format!("goes {back} batches back, not 1 to {BACK_MAX}")),
             (_, Forge::Produce { number: Number::Gap { by: 0 }, .. }) => {

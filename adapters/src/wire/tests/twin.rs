@@ -31,7 +31,8 @@ const LOOKS: u32 = 200;
 async fn kafka_answers_forgers_as_the_model_does() {
     let address = std::env::var("ONCENESS_KAFKA").expect("set ONCENESS_KAFKA to HOST:PORT");
     let cases = std::env::var("ONCENESS_CASES").ok().and_then(|cases| cases.parse().ok());
-    agree(Kafka::connect(&[address]).await.expect("a broker answers there"), cases.unwrap_or(300)).await;
+    agree(Kafka::connect(&[address]).await.expect("a broker answers there"), cases.unwrap_or(300))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,19 +55,24 @@ async fn agree(kafka: Kafka, cases: usize) {
         }
     }
     kafka.clean().await.expect("topics can be deleted");
-    let told = differences.iter().map(|(what, all)| format!("{} x {what}\n  {}\n", all.len(), all[..all.len().min(3)].join("\n  ")));
+    let told = differences.iter().map(|(what, all)| {
+        format!("{} x {what}\n  {}\n", all.len(), all[..all.len().min(3)].join("\n  "))
+    });
     let told: String = told.collect();
     assert!(told.is_empty(), "{told}");
 }
 
 /// The forgers of a case alone, one step after another, with nothing befalling them.
 fn plan_of_a_forger(seed: u64) -> Option<(u64, Plan)> {
-    let features = Features { tv1: true, tv2: true, members: true, forging: true, ..Features::NONE };
+    let features =
+        Features { tv1: true, tv2: true, members: true, forging: true, ..Features::NONE };
     let (_, mut plan) = generate::plan(seed, features);
     let forgers = plan.forgers();
     plan.clients.retain(|client| forgers.contains(&client.id));
-    let steps: Vec<_> = plan.steps().filter(|step| forgers.contains(&step.client)).cloned().collect();
-    plan.rounds = steps.into_iter().map(|step| Round { faults: Vec::new(), steps: vec![step] }).collect();
+    let steps: Vec<_> =
+        plan.steps().filter(|step| forgers.contains(&step.client)).cloned().collect();
+    plan.rounds =
+        steps.into_iter().map(|step| Round { faults: Vec::new(), steps: vec![step] }).collect();
     let forges = plan.steps().any(|step| matches!(step.op, Op::Forge(_)));
     forges.then_some((seed, plan))
 }
@@ -138,7 +144,9 @@ impl State {
         let mut answer = self.model.handle(&request);
         for _ in 0..3 {
             match answer {
-                Err(code) if class(&request, code) == Class::Transient => answer = self.model.handle(&request),
+                Err(code) if class(&request, code) == Class::Transient => {
+                    answer = self.model.handle(&request)
+                }
                 _ => break,
             }
         }
@@ -148,10 +156,13 @@ impl State {
     fn translated(&self, request: &Request) -> Request {
         let mut request = request.clone();
         let session = |session: &mut Session| {
-            session.producer = self.producers.get(&session.producer).copied().unwrap_or(session.producer);
+            session.producer =
+                self.producers.get(&session.producer).copied().unwrap_or(session.producer);
         };
         let of_member = |member: &mut Option<Member>| {
-            if let Some(member) = member && let Some(known) = self.members.get(&member.id) {
+            if let Some(member) = member
+                && let Some(known) = self.members.get(&member.id)
+            {
                 member.id.clone_from(&known.id);
                 if member.instance.is_some() {
                     member.instance.clone_from(&known.instance);
@@ -163,7 +174,9 @@ impl State {
             Request::AddPartition { session: shown, .. }
             | Request::AddGroup { session: shown, .. }
             | Request::EndTxn { session: shown, .. } => session(shown),
-            Request::Produce { batch, .. } | Request::Malformed { batch, .. } => batch.session.iter_mut().for_each(session),
+            Request::Produce { batch, .. } | Request::Malformed { batch, .. } => {
+                batch.session.iter_mut().for_each(session)
+            }
             Request::SaveInTxn { session: shown, member, .. } => {
                 session(shown);
                 of_member(member);
@@ -190,22 +203,42 @@ impl State {
     fn same(&self, real: &Answer, model: &Answer) -> bool {
         match (real, model) {
             (Err(real), Err(model)) => known(*real) == known(*model),
-            (Ok(Response::Producer(real) | Response::Ended(real)), Ok(Response::Producer(model) | Response::Ended(model))) => real.epoch == model.epoch,
-            (Ok(Response::Joined(real)), Ok(Response::Joined(model))) => real.generation == model.generation,
-            (Ok(Response::Fetched(real)), Ok(Response::Fetched(model))) => self.shape(real, true) == self.shape(model, false),
+            (
+                Ok(Response::Producer(real) | Response::Ended(real)),
+                Ok(Response::Producer(model) | Response::Ended(model)),
+            ) => real.epoch == model.epoch,
+            (Ok(Response::Joined(real)), Ok(Response::Joined(model))) => {
+                real.generation == model.generation
+            }
+            (Ok(Response::Fetched(real)), Ok(Response::Fetched(model))) => {
+                self.shape(real, true) == self.shape(model, false)
+            }
             (real, model) => real == model,
         }
     }
 
     fn shape(&self, reply: &FetchReply, real: bool) -> String {
-        let id = |producer: i64| if real { self.producers.get(&producer).copied().unwrap_or(producer) } else { producer };
+        let id = |producer: i64| {
+            if real { self.producers.get(&producer).copied().unwrap_or(producer) } else { producer }
+        };
         let batches = reply.batches.iter().map(|batch| match &batch.body {
             Body::Marker(ending) => format!("{}:{ending:?}", batch.base),
-            Body::Records(records) => format!("{records:?} {:?} {} {}", batch.session.map(|session| (id(session.producer), session.epoch)), batch.first_sequence, batch.transactional),
+            Body::Records(records) => format!(
+                "{records:?} {:?} {} {}",
+                batch.session.map(|session| (id(session.producer), session.epoch)),
+                batch.first_sequence,
+                batch.transactional
+            ),
         });
-        let mut aborted: Vec<_> = reply.aborted.iter().map(|(producer, first)| (id(*producer), *first)).collect();
+        let mut aborted: Vec<_> =
+            reply.aborted.iter().map(|(producer, first)| (id(*producer), *first)).collect();
         aborted.sort_unstable();
-        format!("{} {} {aborted:?} {:?}", reply.high_watermark, reply.last_stable, batches.collect::<Vec<_>>())
+        format!(
+            "{} {} {aborted:?} {:?}",
+            reply.high_watermark,
+            reply.last_stable,
+            batches.collect::<Vec<_>>()
+        )
     }
 }
 
@@ -222,7 +255,13 @@ impl Transport for Twin {
         let mut real = self.ask(lane, request).await?;
         let model = self.state.lock().expect("nobody panicked").ask(request);
         self.state.lock().expect("nobody panicked").learn(&real, &model);
-        let reads = matches!(request, Request::Fetch { .. } | Request::FetchByte { .. } | Request::ListOffsets { .. } | Request::Positions { .. });
+        let reads = matches!(
+            request,
+            Request::Fetch { .. }
+                | Request::FetchByte { .. }
+                | Request::ListOffsets { .. }
+                | Request::Positions { .. }
+        );
         for _ in 0..LOOKS {
             if !reads || self.state.lock().expect("nobody panicked").same(&real, &model) {
                 break;
@@ -230,7 +269,8 @@ impl Transport for Twin {
             tokio::time::sleep(Duration::from_millis(5)).await;
             real = self.ask(lane, request).await?;
         }
-        if real.is_ok() && matches!(request, Request::EndTxn { .. } | Request::InitProducer { .. }) {
+        if real.is_ok() && matches!(request, Request::EndTxn { .. } | Request::InitProducer { .. })
+        {
             self.wait_for_markers().await?;
         }
         let mut state = self.state.lock().expect("nobody panicked");
@@ -239,8 +279,17 @@ impl Transport for Twin {
             let (real, model) = (format!("{real:?}"), format!("{model:?}"));
             let log = state.log.join("\n      ");
             let digits: &[char] = &['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
-            let short = |told: &str| if told.starts_with("Err") { told.to_owned() } else { told[..told.len().min(60)].replace(digits, "") };
-            state.differences.push((format!("{}: {} / model {}", request.name(), short(&real), short(&model)), format!("{real}\n   / model {model}\n      {log}")));
+            let short = |told: &str| {
+                if told.starts_with("Err") {
+                    told.to_owned()
+                } else {
+                    told[..told.len().min(60)].replace(digits, "")
+                }
+            };
+            state.differences.push((
+                format!("{}: {} / model {}", request.name(), short(&real), short(&model)),
+                format!("{real}\n   / model {model}\n      {log}"),
+            ));
         }
         Ok(real)
     }

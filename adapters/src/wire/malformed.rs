@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use onceness_reference::plan::forge::Flaw;
 
-use super::batch::{CONTROL, CRC_END, LENGTH_END};
+use super::batch::{CONTROL, CRC_END, LENGTH_END, head};
 
 /// More than brokers take (`message.max.bytes`: 1,048,588 bytes unless told otherwise).
 const BIG: usize = 1_100_000;
@@ -20,12 +20,12 @@ pub(super) fn spoil(batch: &Bytes, flaw: Flaw) -> Bytes {
         Flaw::Base => bytes[..8].copy_from_slice(&1i64.to_be_bytes()),
         Flaw::Two => bytes.extend_from_slice(batch),
         Flaw::Count => {
-            let last = i32::from_be_bytes([bytes[23], bytes[24], bytes[25], bytes[26]]);
+            let last = i32::from_be_bytes(head(&bytes, LAST_DELTA));
             bytes[LAST_DELTA..LAST_DELTA + 4].copy_from_slice(&(last + 1).to_be_bytes());
             sum(&mut bytes);
         }
         Flaw::Control => {
-            let attributes = i16::from_be_bytes([bytes[ATTRIBUTES], bytes[ATTRIBUTES + 1]]);
+            let attributes = i16::from_be_bytes(head(&bytes, ATTRIBUTES));
             let control = attributes | CONTROL;
             bytes[ATTRIBUTES..LAST_DELTA].copy_from_slice(&control.to_be_bytes());
             sum(&mut bytes);

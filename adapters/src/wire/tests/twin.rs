@@ -1,4 +1,4 @@
-//! The model beside a real broker, in lockstep: one forger's requests, one after another, are answered by both, and the
+//! The model beside a real broker, in lockstep: the requests of forgers, one after another, are answered by both, and the
 //! answers are compared. So the model earns its trust where no property looks.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ use crate::run::run;
 use crate::serve::Server;
 use crate::transport::{Lane, TargetError, Transport};
 
+/// What Kafka 4.1 calls the format of its metadata.
+const METADATA_OF_4_1: i16 = 26;
 /// What is visible of ended transactions may come a little later.
 const LOOKS: u32 = 200;
 
@@ -31,8 +33,13 @@ const LOOKS: u32 = 200;
 async fn kafka_answers_forgers_as_the_model_does() {
     let address = std::env::var("ONCENESS_KAFKA").expect("set ONCENESS_KAFKA to HOST:PORT");
     let cases = std::env::var("ONCENESS_CASES").ok().and_then(|cases| cases.parse().ok());
-    agree(Kafka::connect(&[address]).await.expect("a broker answers there"), cases.unwrap_or(300))
-        .await;
+    let kafka = Kafka::connect(&[address]).await.expect("a broker answers there");
+    // The model is a Kafka since 4.1. Earlier ones fence a producer that starts again in its transaction, 4.0.0 does so twice and
+    // takes any first sequence number, and 3.9 takes the next epoch for a part of the open transaction.
+    let level = kafka.cluster.feature("metadata.version");
+    if level.is_none_or(|level| level >= METADATA_OF_4_1) {
+        agree(kafka, cases.unwrap_or(300)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,8 +50,10 @@ async fn ours_answers_forgers_as_the_model_does() {
 }
 
 async fn agree(kafka: Kafka, cases: usize) {
+    let Features { tv1, tv2, members, forging, .. } = kafka.features();
+    let features = Features { tv1, tv2, members, forging, ..Features::NONE };
     let mut differences = BTreeMap::new();
-    for (seed, plan) in (0..).filter_map(plan_of_a_forger).take(cases) {
+    for (seed, plan) in (0..).filter_map(|seed| plan_of_forgers(seed, features)).take(cases) {
         let way = kafka.way(None).await.expect("a room");
         let twin = Twin::new(way, &plan);
         run(&twin, &plan, String::new()).await.expect("the broker answers");
@@ -63,9 +72,7 @@ async fn agree(kafka: Kafka, cases: usize) {
 }
 
 /// The forgers of a case alone, one step after another, with nothing befalling them.
-fn plan_of_a_forger(seed: u64) -> Option<(u64, Plan)> {
-    let features =
-        Features { tv1: true, tv2: true, members: true, forging: true, ..Features::NONE };
+fn plan_of_forgers(seed: u64, features: Features) -> Option<(u64, Plan)> {
     let (_, mut plan) = generate::plan(seed, features);
     let forgers = plan.forgers();
     plan.clients.retain(|client| forgers.contains(&client.id));

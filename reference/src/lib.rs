@@ -4,7 +4,7 @@
 //! [`wellformed`] (which plans mean something), [`features`] (what a target can do), [`history`] (what was seen), [`text`]
 //! (both as files), [`clauses`] (what is asked of a log), [`protocol`] and [`code`] (what clients
 //! ask and brokers answer), [`broker`] (the model), [`rules`] (how brokers differ: [`choices`] rightly, [`wrongs`] wrongly),
-//! [`defects`] (the zoo), [`profile`] and [`generate`] (from a seed to a plan), [`smaller`]
+//! [`defects`] (the zoo), [`profile`], `forging` and [`generate`] (from a seed to a plan), [`smaller`]
 //! (how plans shrink).
 
 pub mod broker;
@@ -13,6 +13,7 @@ pub mod clauses;
 pub mod code;
 pub mod defects;
 pub mod features;
+mod forging;
 pub mod generate;
 pub mod history;
 pub mod ids;

@@ -6,6 +6,7 @@ mod choices;
 mod clauses;
 mod coordinator;
 mod defects;
+mod forging;
 mod generate;
 mod group;
 mod membership;

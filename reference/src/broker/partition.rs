@@ -321,7 +321,7 @@ impl Log {
         let overtakes = |waiting: &Waiting| {
             waiting.session.producer == session.producer
                 && first_sequence > waiting.lowest_sequence
-                && !rules.accepts_gaps
+                && !rules.wrong.dedup.accepts_gaps
         };
         let fenced = self.is_fenced(rules, session);
         if !fenced && self.waiting.iter().any(overtakes) {

@@ -10,6 +10,8 @@ pub mod broker;
 pub mod clauses;
 pub mod code;
 pub mod defects;
+pub mod exchanges;
+pub mod explain;
 pub mod features;
 pub mod generate;
 pub mod history;

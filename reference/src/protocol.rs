@@ -3,13 +3,19 @@
 //! One broker-side effect, one request: where Kafka batches (many partitions in one request), these ask for one. The
 //! model answers them in process; the wire transport puts them into frames.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::code::Code;
 use crate::history::Record;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
 use crate::plan::{Isolation, Protocol};
 
 /// A producer session: producer id and epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
 pub struct Session {
     /// The producer id.
     pub producer: i64,
@@ -18,7 +24,8 @@ pub struct Session {
 }
 
 /// A group membership: what a member shows so that the coordinator can tell it from a successor (KIP-447, KIP-345).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Member {
     /// The group's generation.
     pub generation: i32,
@@ -29,7 +36,8 @@ pub struct Member {
 }
 
 /// A batch on its way to the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Batch {
     /// The producer's session; none for a producer without id.
     pub session: Option<Session>,
@@ -40,7 +48,8 @@ pub struct Batch {
 }
 
 /// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// All of it is visible.
     Commit,
@@ -49,7 +58,8 @@ pub enum Ending {
 }
 
 /// What a client asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// InitProducerId: a fresh id, or the next epoch of the transactional id's.
     InitProducer {
@@ -148,7 +158,8 @@ pub enum Request {
 }
 
 /// What a broker answers when it does what was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Response {
     /// To [`Request::InitProducer`].
     Producer(Session),
@@ -167,7 +178,8 @@ pub enum Response {
 }
 
 /// What a fetch returns. The reader filters what was aborted, as every Kafka consumer does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FetchReply {
     /// The high watermark.
     pub high_watermark: Offset,
@@ -180,7 +192,8 @@ pub struct FetchReply {
 }
 
 /// A batch as it stands in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LogBatch {
     /// The offset of its first record.
     pub base: Offset,
@@ -197,7 +210,8 @@ pub struct LogBatch {
 }
 
 /// What is in a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Body {
     /// Records with their offsets. None: bytes that no client of this case produced.
     Records(Vec<(Offset, Option<Record>)>),

@@ -17,28 +17,28 @@ use super::Ended;
 
 /// What a transaction touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Partition(Partition),
     Group(GroupId),
 }
 
 /// A marker to be written: the transaction's outcome at one place. Without a place, only the completion is due.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Marker {
-    pub(super) txn: TxnId,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) txn: TxnId,
     pub(super) session: Session,
     pub(super) ending: Ending,
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 /// The coordinator's durable state.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Coordinator {
     txns: BTreeMap<TxnId, Txn>,
     producers: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Txn {
     session: Session,
     /// What the epoch of the client was before it ran out and the producer id changed.
@@ -108,6 +108,11 @@ impl Coordinator {
     pub(super) fn fresh(&mut self) -> Session {
         self.producers += 1;
         Session { producer: self.producers, epoch: 0 }
+    }
+
+    /// The producer id that [`Coordinator::fresh`] gives next.
+    pub(super) fn give_next(&mut self, producer: i64) {
+        self.producers = producer - 1;
     }
 
     /// InitProducerId of a transactional id, by a new instance or by one that names its session (KIP-360). An open

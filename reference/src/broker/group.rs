@@ -14,7 +14,7 @@ use super::membership::Membership;
 const SAVES_KEPT: usize = 4096;
 
 /// One group. All of it is durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) membership: Membership,
     saved: Vec<Saved>,
@@ -23,7 +23,7 @@ pub(super) struct Group {
     writes: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Saved {
     partition: Partition,
     offset: Offset,

@@ -23,7 +23,8 @@ pub use coordinator::{State, Transaction};
 pub use membership::{Joined, Joining, Leaving, Membership, Waits};
 pub use partition::Extent;
 
-use coordinator::{Coordinator, Marker, Place};
+use coordinator::Coordinator;
+pub(crate) use coordinator::{Marker, Place};
 use group::Group;
 use partition::Log;
 
@@ -31,7 +32,7 @@ use partition::Log;
 const ALL: usize = usize::MAX;
 
 /// A broker of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     rules: Rules,
     logs: BTreeMap<Partition, Log>,
@@ -191,6 +192,23 @@ impl Broker {
                 Ok(())
             }
         }
+    }
+
+    /// The producer id that is given out next.
+    pub(crate) fn give_next(&mut self, producer: i64) {
+        self.coordinator.give_next(producer);
+    }
+
+    /// Markers of ended transactions that are yet to be written.
+    pub(crate) fn owed(&self) -> &[Marker] {
+        &self.markers
+    }
+
+    /// Writes these of them, in this order.
+    pub(crate) fn write_owed(&mut self, places: &[usize]) {
+        let owed: Vec<Marker> = places.iter().map(|place| self.markers[*place]).collect();
+        self.markers.retain(|marker| !owed.contains(marker));
+        owed.into_iter().for_each(|marker| self.write(marker));
     }
 
     /// How many pieces of its own work the broker has yet to do.

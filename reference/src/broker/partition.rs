@@ -13,7 +13,7 @@ use crate::rules::Rules;
 const SEQUENCES: i64 = 1 << 31;
 
 /// One partition.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Log {
     batches: Vec<LogBatch>,
     end: Offset,
@@ -37,7 +37,7 @@ pub struct Extent {
 }
 
 /// What the leader knows of one producer.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     session: Session,
     /// First offset of its open transaction.
@@ -48,14 +48,14 @@ struct Producer {
     next_sequence: Option<i32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Recent {
     first_sequence: i32,
     last_sequence: i32,
     base: Offset,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Aborted {
     producer: i64,
     first: Offset,

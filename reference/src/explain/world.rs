@@ -1,0 +1,248 @@
+//! One possible broker: the model in a state that explains everything seen so far.
+
+use crate::broker::{Broker, Marker};
+use crate::code::Code;
+use crate::ids::TxnId;
+use crate::protocol::{Answer, Request, Response};
+use crate::rules::Rules;
+
+use super::compare::{Fit, compare};
+use super::touches::{Touches, implicit};
+
+/// Refused before anything was done, and worth asking again: the broker is busy, loading, moving, or not told yet.
+/// Always allowed (KIP-98; `Errors.java`); whether it ends is a matter of progress, not of answers.
+const PASSING: [Code; 12] = [
+    Code::UNKNOWN_TOPIC_OR_PARTITION,
+    Code::LEADER_NOT_AVAILABLE,
+    Code::NOT_LEADER_OR_FOLLOWER,
+    Code::COORDINATOR_LOAD_IN_PROGRESS,
+    Code::COORDINATOR_NOT_AVAILABLE,
+    Code::NOT_COORDINATOR,
+    Code::NOT_ENOUGH_REPLICAS,
+    Code::REBALANCE_IN_PROGRESS,
+    Code::CONCURRENT_TRANSACTIONS,
+    Code::FENCED_LEADER_EPOCH,
+    Code::UNKNOWN_LEADER_EPOCH,
+    Code::OFFSET_NOT_AVAILABLE,
+];
+
+/// Of more markers at one place than this not every order is tried.
+const MARKERS_MAX: usize = 3;
+
+/// What is known of how a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known<'h> {
+    /// It was answered so.
+    Answer(&'h Answer),
+    /// Nothing. The producer id that it gave, as later answers tell, if it gave one.
+    Nothing(i64),
+}
+
+/// One possible broker.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct World {
+    broker: Broker,
+    /// Requests that were carried out, and are not answered yet or never.
+    done: Vec<u32>,
+    /// Producer ids that were given out.
+    producers: Vec<i64>,
+    /// Answers that are not those of this model, and break nothing: the request, and what the model answers.
+    pub(super) odd: Vec<(u32, Code)>,
+}
+
+impl World {
+    pub(super) fn new(rules: Rules, partitions: u8) -> World {
+        World {
+            broker: Broker::new(rules, partitions),
+            done: Vec::new(),
+            producers: Vec::new(),
+            odd: Vec::new(),
+        }
+    }
+
+    /// Whether the request was carried out here already.
+    pub(super) fn has_done(&self, request: u32) -> bool {
+        self.done.contains(&request)
+    }
+
+    pub(super) fn note_done(&mut self, request: u32) {
+        self.done.push(request);
+        self.done.sort_unstable();
+    }
+
+    pub(super) fn forget_done(&mut self, request: u32) {
+        self.done.retain(|other| *other != request);
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.broker.restart();
+    }
+
+    /// Every world in which this request was carried out now, and answered as it was seen to be. What the model would have
+    /// answered instead goes into `instead`.
+    pub(super) fn carry_out(
+        self,
+        number: u32,
+        request: &Request,
+        known: Known<'_>,
+        instead: &mut Vec<Answer>,
+        into: &mut Vec<World>,
+    ) {
+        let passing = matches!(known, Known::Answer(Err(code)) if PASSING.contains(code));
+        if passing {
+            into.push(self.clone());
+            if let Some(implicit) = implicit(request) {
+                let mut admitted = self.clone();
+                if admitted.broker.handle(&implicit).is_ok() && admitted != self {
+                    into.push(admitted);
+                }
+            }
+        }
+        let orders = orders(self.broker.owed(), Touches::of(request));
+        for order in &orders[1..] {
+            let mut world = self.clone();
+            world.broker.write_owed(order);
+            world.ask(number, request, known, passing, instead, into);
+        }
+        self.ask(number, request, known, passing, instead, into);
+    }
+
+    fn ask(
+        mut self,
+        number: u32,
+        request: &Request,
+        known: Known<'_>,
+        passing: bool,
+        instead: &mut Vec<Answer>,
+        into: &mut Vec<World>,
+    ) {
+        let given = given(request, known);
+        self.broker.give_next(given);
+        let answer = self.broker.handle(request);
+        // No trace of what was not given out after all, so that equal worlds look equal.
+        self.broker.give_next(0);
+        let fit = match known {
+            Known::Nothing(_) => Fit::Same,
+            Known::Answer(seen) => match compare(request, &answer, seen) {
+                Fit::Same if self.is_given_twice(&answer, given) => Fit::Differs,
+                fit => fit,
+            },
+        };
+        match (fit, &answer) {
+            (Fit::Differs, _) => return instead.push(answer),
+            (Fit::Odd, _) if passing => return,
+            (Fit::Odd, Err(code)) => self.odd.push((number, *code)),
+            (Fit::Odd, Ok(_)) => self.odd.push((number, Code(0))),
+            (Fit::Same, _) => {}
+        }
+        self.learn(request, known, given, &answer);
+        if !into.contains(&self) {
+            into.push(self);
+        }
+    }
+
+    /// A fresh producer id must not have been given before (DED-01).
+    fn is_given_twice(&self, answer: &Answer, given: i64) -> bool {
+        matches!(answer, Ok(Response::Producer(session)) if session.producer == given && session.epoch == 0)
+            && self.producers.contains(&given)
+    }
+
+    /// Takes over the names that were the broker's to choose.
+    fn learn(&mut self, request: &Request, known: Known<'_>, given: i64, answer: &Answer) {
+        let told = match answer {
+            Ok(Response::Producer(session) | Response::Ended(session)) => Some(session.producer),
+            _ => None,
+        };
+        if told == Some(given) && !self.producers.contains(&given) {
+            self.producers.push(given);
+        }
+        if let (Request::Join { group }, Known::Answer(Ok(Response::Joined(member)))) =
+            (request, known)
+        {
+            self.broker.membership(*group).adopt(member);
+        }
+    }
+}
+
+/// The producer id that the broker gave out, if it gave out a fresh one.
+fn given(request: &Request, known: Known<'_>) -> i64 {
+    match (request, known) {
+        (_, Known::Answer(Ok(Response::Producer(session) | Response::Ended(session)))) => {
+            session.producer
+        }
+        (_, Known::Nothing(given)) => given,
+        _ => 0,
+    }
+}
+
+/// Which owed markers may have been written before the request was carried out, and in which order. First comes none of them.
+/// Those that the request cannot see may have been written as well, or later.
+fn orders(owed: &[Marker], touches: Touches) -> Vec<Vec<usize>> {
+    let mut orders = vec![Vec::new()];
+    if owed.is_empty() {
+        return orders;
+    }
+    let seen: Vec<usize> = (0..owed.len()).filter(|i| touches.sees(&owed[*i])).collect();
+    arrange(&seen[..seen.len().min(MARKERS_MAX)], &mut Vec::new(), &mut orders);
+    let completing: Vec<usize> =
+        (0..owed.len()).filter(|i| touches.completes(&owed[*i])).collect();
+    let whole: Vec<Vec<usize>> = (orders.iter())
+        .map(|order| {
+            let rest = completing.iter().filter(|i| !order.contains(i));
+            order.iter().chain(rest).copied().collect()
+        })
+        .collect();
+    for order in whole {
+        if !orders.contains(&order) {
+            orders.push(order);
+        }
+    }
+    orders
+}
+
+/// Every selection of these in every order, after those that are chosen already; not the empty one.
+fn arrange(of: &[usize], chosen: &mut Vec<usize>, into: &mut Vec<Vec<usize>>) {
+    for one in of {
+        if chosen.contains(one) {
+            continue;
+        }
+        chosen.push(*one);
+        into.push(chosen.clone());
+        arrange(of, chosen, into);
+        chosen.pop();
+    }
+}
+
+/// Which session of a transactional id a later answer tells.
+pub(super) fn tells_session_of(request: &Request, answer: &Answer) -> Option<(TxnId, i64)> {
+    match (request, answer) {
+        (Request::InitProducer { txn: Some(txn), .. }, Ok(Response::Producer(session)))
+        | (Request::EndTxn { txn, .. }, Ok(Response::Ended(session))) => {
+            Some((*txn, session.producer))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Partition;
+
+    #[test]
+    fn markers_at_one_place_come_in_any_order() {
+        let mut into = Vec::new();
+        arrange(&[4, 7], &mut Vec::new(), &mut into);
+        assert_eq!(into, [vec![4], vec![4, 7], vec![7], vec![7, 4]]);
+    }
+
+    #[test]
+    fn a_world_without_work_has_one_order() {
+        let request = Request::Fetch {
+            partition: Partition(0),
+            offset: 0,
+            isolation: crate::plan::Isolation::ReadCommitted,
+        };
+        assert_eq!(orders(&[], Touches::of(&request)), [Vec::<usize>::new()]);
+    }
+}

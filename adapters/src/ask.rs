@@ -243,7 +243,7 @@ impl Ask {
 /// What a broker says that cannot now: the proxy's words for stock clients, at the API that each request becomes.
 fn busy(request: &Request) -> Code {
     match request {
-        Request::Produce { .. } => Code::NOT_ENOUGH_REPLICAS,
+        Request::Produce { .. } | Request::Malformed { .. } => Code::NOT_ENOUGH_REPLICAS,
         Request::AddPartition { .. } | Request::AddGroup { .. } => Code::CONCURRENT_TRANSACTIONS,
         _ => Code::COORDINATOR_LOAD_IN_PROGRESS,
     }

@@ -21,7 +21,7 @@ pub enum Class {
 
 /// What that code says in answer to that request.
 pub fn class(request: &Request, code: Code) -> Class {
-    class_of(matches!(request, Request::Produce { .. }), code)
+    class_of(matches!(request, Request::Produce { .. } | Request::Malformed { .. }), code)
 }
 
 /// What that code says in answer to a request that produces, or to another one.

@@ -50,7 +50,7 @@ impl Reader {
 }
 
 /// What an application is handed of a fetch. Without a list of aborted transactions (read_uncommitted) everything is.
-fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
+pub(crate) fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
     let mut taken = Taken { next: from, records: Vec::new() };
     let mut to_come = reply.aborted;
     to_come.sort_unstable_by_key(|(_, first)| std::cmp::Reverse(*first));

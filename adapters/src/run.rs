@@ -31,7 +31,10 @@ pub(crate) async fn run<T: Transport>(
     let held = Mutex::new(Vec::new());
     // A broker that did not come back. The steps that overlap with its end are told all the same.
     let gone = Mutex::new(Ok(()));
-    let mut clients: Vec<TestClient> = plan.clients.iter().cloned().map(TestClient::new).collect();
+    let forgers = plan.forgers();
+    let clients = plan.clients.iter().cloned();
+    let mut clients: Vec<TestClient> =
+        clients.map(|spec| TestClient::new(spec.clone(), forgers.contains(&spec.id))).collect();
     let mut lanes = 0;
     for (round, planned) in plan.rounds.iter().enumerate() {
         let (meanwhile, before): (Vec<Fault>, Vec<Fault>) =

@@ -5,9 +5,11 @@
 //! transactions (G0), unknown outcomes that turn out either way, losses of at-most-once and duplicates of at-least-once
 //! producers. The last two are counted, as [`Note`]s.
 //!
+//! A client that forges requests is held to nothing, and nobody is held to anything of it (`forging`): it must harm nobody.
+//!
 //! A broken promise that a hole of the protocol itself explains is one all the same, and bears its name ([`weakness`]).
 //!
-//! Reading order: [`verdict`], `facts`, `watch`, `findings`, then any property.
+//! Reading order: [`verdict`], `forging`, `facts`, `watch`, `findings`, then any property.
 
 use onceness_reference::clauses;
 use onceness_reference::features::Features;
@@ -18,8 +20,10 @@ pub mod weakness;
 
 mod facts;
 mod findings;
+mod forging;
 mod watch;
 
+mod answers;
 mod atomicity;
 mod consume_at_least_once;
 mod consume_at_most_once;
@@ -112,6 +116,7 @@ pub const PROPERTIES: &[Property] = &[
     exactly_once::PROPERTY,
     upserts::PROPERTY,
     progress::PROPERTY,
+    answers::PROPERTY,
 ];
 
 /// The property of that name.
@@ -126,7 +131,8 @@ pub fn judges_of(clause: &str) -> impl Iterator<Item = &'static Property> {
 
 /// Judges a history by every property, for every claim that the property speaks for.
 pub fn judge(history: &History) -> Vec<Judgement> {
-    let facts = Facts::of(history);
+    let honest = forging::without_forgers(history);
+    let facts = Facts::of(&honest);
     let watches = PROPERTIES.iter().map(|property| ((property.watch)(), Findings::default()));
     let mut watches: Vec<_> = watches.collect();
     watch::watch(&facts, &mut watches);

@@ -23,6 +23,8 @@ pub struct Features {
     pub members: bool,
     /// Consumers can share the inputs of their group, and stall until they are expelled from it.
     pub shared: bool,
+    /// Clients can send requests that no client library sends.
+    pub forging: bool,
 }
 
 impl Features {
@@ -37,6 +39,7 @@ impl Features {
         dear: false,
         members: false,
         shared: false,
+        forging: false,
     };
 
     /// Everything, and cheaply.
@@ -50,6 +53,7 @@ impl Features {
         dear: false,
         members: true,
         shared: true,
+        forging: true,
     };
 
     /// What the embedded broker can do: all but pauses, for it has no clock, and groups that share.

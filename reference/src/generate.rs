@@ -9,6 +9,7 @@ use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::features::Features;
+use crate::forging;
 use crate::ids::{ClientId, Key, Partition, StepId, Tag};
 use crate::plan::{
     Client, Consumer, Fate, Fault, NewRecord, Op, PLAN_VERSION, Plan, Round, Saving, Step,
@@ -265,6 +266,9 @@ impl Script<'_> {
         if doomed || self.chance(self.profile.crash) {
             return Some(if self.chance(20) { Op::Close } else { Op::Crash });
         }
+        if self.is_forger(client.id) {
+            return Some(self.forger_op(client, life.in_transaction));
+        }
         match (&client.consumer, client.txn()) {
             (Some(consumer), Some(_)) => self.loop_op(consumer, life.in_transaction, part),
             (Some(consumer), None) => self.reader_op(consumer, part),
@@ -272,6 +276,28 @@ impl Script<'_> {
             (None, None) => {
                 let partition = self.any_partition();
                 Some(self.send(partition))
+            }
+        }
+    }
+
+    fn is_forger(&self, client: ClientId) -> bool {
+        let mut forgers = self.profile.clients.iter().rev().take(self.profile.forgers.into());
+        forgers.any(|forger| forger.id == client)
+    }
+
+    /// As often something ordinary as something forged.
+    fn forger_op(&mut self, client: &Client, in_transaction: bool) -> Op {
+        if self.dice.bool() {
+            let partition = self.any_partition();
+            let records = self.batch();
+            return Op::Forge(forging::draw(&mut self.dice, client, partition, records));
+        }
+        match (client.txn(), in_transaction) {
+            (Some(_), false) => Op::Begin,
+            (Some(_), true) if self.chance(40) => self.end(),
+            _ => {
+                let partition = self.any_partition();
+                self.send(partition)
             }
         }
     }

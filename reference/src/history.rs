@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::exchanges::Exchange;
 use crate::ids::{ClientId, EventId, GroupId, Key, Offset, Partition, StepId, Tag};
+use crate::plan::forge::Forge;
 use crate::plan::{Client, Fate, Fault, Isolation};
 
 /// The version of the history format that this crate writes, and the only one it reads.
@@ -176,6 +177,9 @@ pub enum Call {
     },
     /// Go back to the saved position. Returns [`Reply::Positions`].
     Rewind,
+    /// Send a request as no client library sends it. Returns [`Reply::Appended`], [`Reply::Opened`] (the session to go on
+    /// with), [`Reply::Polled`], [`Reply::Positions`] (the offset that was asked for) or [`Reply::Nothing`].
+    Forge(Forged),
     /// Stand still until the session is over. Returns [`Reply::Nothing`] when it goes on.
     Stall,
     /// End in good order. Returns [`Reply::Nothing`].
@@ -193,6 +197,29 @@ pub struct Record {
     /// The input that it was made from, if it is the output of a read-process-write loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Tag>,
+}
+
+/// A forged request, in the words of the plan and in the numbers that it then had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forged {
+    /// What was forged.
+    pub forge: Forge,
+    /// The producer id and epoch that it showed, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<(i64, i16)>,
+    /// The sequence number of the first record, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<i32>,
+    /// The records that were sent: of a repeat, those of what it repeats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Record>,
+    /// The offset that was read from, or saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Offset>,
+    /// The generation that it showed, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i32>,
 }
 
 /// Which producer session sent a batch, and its first sequence number.

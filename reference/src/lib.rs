@@ -3,7 +3,7 @@
 //! Nothing here does I/O, reads a clock or starts a thread. In reading order: [`ids`], [`plan`] (what will be tried),
 //! [`wellformed`] (which plans mean something), [`features`] (what a target can do), [`history`] (what was seen), [`text`]
 //! (both as files), [`clauses`] (what is asked of a log), [`protocol`] and [`code`] (what clients ask and brokers answer), [`broker`] (the model), [`rules`] and
-//! [`defects`] (how brokers differ, rightly and wrongly), [`profile`] and [`generate`] (from a seed to a plan), [`smaller`]
+//! [`defects`] (how brokers differ, rightly and wrongly), [`profile`], `forging` and [`generate`] (from a seed to a plan), [`smaller`]
 //! (how plans shrink).
 
 pub mod broker;
@@ -13,6 +13,7 @@ pub mod defects;
 pub mod exchanges;
 pub mod explain;
 pub mod features;
+mod forging;
 pub mod generate;
 pub mod history;
 pub mod ids;

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, GroupId, Key, Partition, StepId, Tag, TxnId};
 
+pub mod forge;
+
+use forge::Forge;
+
 /// The version of the plan format that this crate writes, and the only one it reads.
 pub const PLAN_VERSION: u32 = 1;
 
@@ -237,6 +241,9 @@ pub enum Op {
     Rewind,
     /// Stand still, heartbeats too, until the session is over and the group has given its place away; then go on, a zombie.
     Stall,
+    /// Send a request as no client library sends it, and go on from whatever is answered. A client that does so once is
+    /// trusted by nobody: no property judges it.
+    Forge(Forge),
     /// Die: forget everything, tell nobody.
     Crash,
     /// End in good order: abort what is open, forget the session.
@@ -304,6 +311,12 @@ impl Plan {
             .filter_map(|client| client.consumer.as_ref())
             .map(|consumer| consumer.group)
             .collect()
+    }
+
+    /// The clients that forge.
+    pub fn forgers(&self) -> BTreeSet<ClientId> {
+        let forges = self.steps().filter(|step| matches!(step.op, Op::Forge(_)));
+        forges.map(|step| step.client).collect()
     }
 
     /// All faults of the broker, in order.

@@ -21,6 +21,8 @@ pub struct Profile {
     pub partitions: u8,
     /// Who takes part.
     pub clients: Vec<Client>,
+    /// How many of them, the last ones, forge requests.
+    pub forgers: u8,
     /// The chance that a client takes part in a round.
     pub overlap: u8,
     /// The chance that a request is lost.
@@ -68,11 +70,12 @@ impl Profile {
         let partitions = dice.u8(1..=PARTITIONS_MAX);
         let clients = Cast::draw(&mut dice, features, partitions);
         let fates = features.fates;
-        Profile {
+        let mut profile = Profile {
             seed,
             steps: dice.u16(8..=36),
             partitions,
             clients,
+            forgers: 0,
             overlap: *pick(&mut dice, &[15, 40, 70, 95]),
             request_lost: sometimes(&mut dice, fates, 50, 25),
             reply_lost: sometimes(&mut dice, fates, 60, 25),
@@ -97,9 +100,41 @@ impl Profile {
             // Younger than the others: drawn last, so that their seeds mean what they meant.
             busy: sometimes(&mut dice, fates, 40, 20),
             stall: sometimes(&mut dice, features.shared, 50, 30),
+        };
+        // Dice of their own, so that a case without forgers is what it was.
+        let mut dice = fastrand::Rng::with_seed(seed ^ FORGERS);
+        if features.forging && dice.u8(0..100) < 33 {
+            profile.add_forgers(&mut dice, features);
         }
+        profile
+    }
+
+    /// Forgers come on top: the others do what they do without them.
+    fn add_forgers(&mut self, dice: &mut fastrand::Rng, features: Features) {
+        let clients = std::mem::take(&mut self.clients);
+        let next =
+            |numbers: &mut dyn Iterator<Item = u32>| numbers.max().map_or(0, |most| most + 1);
+        let txns = next(&mut clients.iter().filter_map(Client::txn).map(|txn| txn.0));
+        let consumers = clients.iter().filter_map(|client| client.consumer.as_ref());
+        let groups = next(&mut consumers.map(|consumer| consumer.group.0));
+        let mut cast = Cast {
+            dice,
+            features,
+            partitions: self.partitions,
+            // There are few of either.
+            txns: txns as u8,
+            groups: groups as u8,
+            clients,
+        };
+        let forgers = cast.add_forger();
+        self.clients = cast.clients;
+        self.forgers = forgers;
+        self.steps += 4 + 8 * u16::from(forgers);
     }
 }
+
+/// Tells the dice of forgers from others.
+const FORGERS: u64 = 0x6a09_e667_f3bc_c908;
 
 /// The clients of a case, as they are cast one by one.
 struct Cast<'a> {
@@ -148,6 +183,23 @@ impl Cast<'_> {
         if transactional && self.dice.u8(0..100) < 40 {
             self.add(Some(delivery), None);
         }
+    }
+
+    /// A client that sends what no library sends, and sometimes a second instance of it. How many that are.
+    fn add_forger(&mut self) -> u8 {
+        let delivery = match self.dice.u8(0..10) {
+            0 => Delivery::AtLeastOnce,
+            1..=4 => Delivery::Idempotent,
+            _ if self.features.transactions() => self.transactional(),
+            _ => Delivery::Idempotent,
+        };
+        // It reads by forging, wherever it likes.
+        let consumer = self.dice.bool().then(|| self.consumer(vec![Partition(0)]));
+        let instances = if self.dice.u8(0..100) < 25 { 2 } else { 1 };
+        for _ in 0..instances {
+            self.add(Some(delivery), consumer.clone());
+        }
+        instances
     }
 
     /// A read-process-write loop, and sometimes a second instance of it.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::history::Record;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
+use crate::plan::forge::Flaw;
 use crate::plan::{Isolation, Protocol};
 
 /// A producer session: producer id and epoch.
@@ -97,6 +98,17 @@ pub enum Request {
         /// The transaction that the batch belongs to, and the protocol of its client. TV2 adds the partition implicitly.
         txn: Option<(TxnId, Protocol)>,
     },
+    /// Produce, of a batch that no broker may take.
+    Malformed {
+        /// What is wrong with it.
+        flaw: Flaw,
+        /// Where to.
+        partition: Partition,
+        /// What it would have been.
+        batch: Batch,
+        /// As of [`Request::Produce`].
+        txn: Option<(TxnId, Protocol)>,
+    },
     /// EndTxn.
     EndTxn {
         /// The transactional id.
@@ -155,6 +167,24 @@ pub enum Request {
         /// What the reader may see.
         isolation: Isolation,
     },
+    /// The same, of one byte at most: of the first batch.
+    FetchByte {
+        /// Where.
+        partition: Partition,
+        /// From which offset on.
+        offset: Offset,
+        /// What the reader may see.
+        isolation: Isolation,
+    },
+    /// ListOffsets.
+    ListOffsets {
+        /// Where.
+        partition: Partition,
+        /// The first offset, or else the one behind the last that the reader may see.
+        earliest: bool,
+        /// What the reader may see.
+        isolation: Isolation,
+    },
 }
 
 /// What a broker answers when it does what was asked.
@@ -171,8 +201,10 @@ pub enum Response {
     Positions(Vec<(Partition, Option<Offset>)>),
     /// To [`Request::Join`].
     Joined(Member),
-    /// To [`Request::Fetch`].
+    /// To [`Request::Fetch`] and [`Request::FetchByte`].
     Fetched(FetchReply),
+    /// To [`Request::ListOffsets`].
+    Listed(Offset),
     /// To all others, and to a produce with `acks=0` (the frame was sent; nothing is known).
     Done,
 }
@@ -229,13 +261,14 @@ impl Request {
             Request::InitProducer { .. } => "InitProducerId",
             Request::AddPartition { .. } => "AddPartitionsToTxn",
             Request::AddGroup { .. } => "AddOffsetsToTxn",
-            Request::Produce { .. } => "Produce",
+            Request::Produce { .. } | Request::Malformed { .. } => "Produce",
             Request::EndTxn { .. } => "EndTxn",
             Request::SaveInTxn { .. } => "TxnOffsetCommit",
             Request::Save { .. } => "OffsetCommit",
             Request::Positions { .. } => "OffsetFetch",
             Request::Join { .. } => "JoinGroup",
-            Request::Fetch { .. } => "Fetch",
+            Request::Fetch { .. } | Request::FetchByte { .. } => "Fetch",
+            Request::ListOffsets { .. } => "ListOffsets",
         }
     }
 }

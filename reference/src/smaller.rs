@@ -4,6 +4,7 @@
 //! ([`crate::generate`]), and the harness's parallel shrinker.
 
 use crate::ids::{Key, Partition, StepId};
+use crate::plan::forge::Forge;
 use crate::plan::{Client, Delivery, Fate, Fault, Op, Plan, Round};
 
 /// What shrinking makes smaller, most important first: steps and faults, then what befalls them, then who takes part, how
@@ -95,6 +96,11 @@ enum Cut {
     FirstPartitions(StepId),
     Keys(StepId),
     Limit(StepId),
+    /// A forged request that is plainer in one parameter, or an ordinary send if there is none left.
+    Forge {
+        step: StepId,
+        plainer: usize,
+    },
     Membership,
     Schedule,
 }
@@ -165,6 +171,11 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
             Cut::Keys(id),
             Cut::Limit(id),
         ]);
+    }
+    for (step, forge) in forged(plan) {
+        // One more than there are: the ordinary send.
+        let plainer = forge.plainer().len().max(1);
+        cuts.extend((0..plainer).map(|plainer| Cut::Forge { step, plainer }));
     }
     cuts.extend([Cut::LastPartition, Cut::Membership, Cut::Schedule]);
     cuts
@@ -265,6 +276,10 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
         Cut::FirstPartitions(id) => match &mut step_mut(&mut plan, id)?.op {
             Op::Send { partition, .. } if partition.0 > 0 => partition.0 -= 1,
             Op::Forward { to, .. } if to.0 > 0 => *to = Partition(to.0 - 1),
+            Op::Forge(forge) => {
+                let partition = forge.partition_mut().filter(|partition| partition.0 > 0)?;
+                partition.0 -= 1;
+            }
             _ => return None,
         },
         Cut::Keys(id) => match &mut step_mut(&mut plan, id)?.op {
@@ -278,6 +293,17 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
             Op::Forward { limit, .. } if *limit > 1 => *limit -= 1,
             _ => return None,
         },
+        Cut::Forge { step, plainer } => {
+            let op = &mut step_mut(&mut plan, step)?.op;
+            let Op::Forge(forge) = op else { return None };
+            *op = match (forge.plainer().into_iter().nth(plainer), &*forge) {
+                (Some(plainer), _) => Op::Forge(plainer),
+                (None, Forge::Produce { to, records, .. }) => {
+                    Op::Send { partition: *to, batches: vec![records.clone()] }
+                }
+                (None, _) => return None,
+            };
+        }
         Cut::Membership => {
             (plan.clients.iter_mut().filter_map(|client| client.consumer.as_mut()))
                 .for_each(|consumer| (consumer.member, consumer.shared) = (false, false));
@@ -322,8 +348,17 @@ fn is_empty(round: &Round) -> bool {
     round.steps.is_empty() && round.faults.is_empty()
 }
 
+fn forged(plan: &Plan) -> impl Iterator<Item = (StepId, &Forge)> {
+    plan.steps().filter_map(|step| match &step.op {
+        Op::Forge(forge) => Some((step.id, forge)),
+        _ => None,
+    })
+}
+
 fn amount(op: &Op) -> u64 {
     match op {
+        // More than the send that it may become.
+        Op::Forge(forge) => 3 + forge.records().len() as u64 + forge.oddity(),
         Op::Send { batches, .. } => batches.iter().map(|batch| 1 + batch.len() as u64).sum(),
         _ => 0,
     }
@@ -340,6 +375,7 @@ fn values(op: &Op, fate: Fate) -> u64 {
             u64::from(partition.0) + keys.sum::<u64>()
         }
         Op::Forward { to, limit, .. } => u64::from(to.0) + u64::from(*limit),
+        Op::Forge(forge) => forge.partition().map_or(0, |partition| u64::from(partition.0)),
         Op::Poll { max } => u64::from(*max),
         _ => 0,
     }

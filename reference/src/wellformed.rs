@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClientId, GroupId, Partition, Tag};
+use crate::plan::forge::Forge;
 use crate::plan::{
     BATCHES_IN_FLIGHT_MAX, Client, Consumer, Delivery, Fate, HELD_ROUNDS_MAX, Op, Plan, PlanFault,
     Protocol, Saving, Step,
@@ -22,6 +23,7 @@ impl Plan {
     /// The first fault found.
     pub fn check(&self) -> Result<(), PlanFault> {
         self.check_clients()?;
+        self.check_forgers()?;
         self.check_tags()?;
         let mut lives = Lives::default();
         let mut steps = BTreeSet::new();
@@ -45,7 +47,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The plan without the steps that no longer mean anything, the faults that one round cannot have together, the clients
+    /// The plan without the steps that no longer mean anything, clients that share a name with a forger, the faults that one round cannot have together, the clients
     /// that do nothing, and empty rounds at the end.
     #[must_use]
     pub fn repaired(mut self) -> Plan {
@@ -59,6 +61,13 @@ impl Plan {
                 round.faults.push(first);
             }
         }
+        self.rounds = rounds;
+        let honest: BTreeSet<ClientId> =
+            self.sharers_with_forgers().map(|(honest, _)| honest).collect();
+        for round in &mut self.rounds {
+            round.steps.retain(|step| !honest.contains(&step.client));
+        }
+        let mut rounds = std::mem::take(&mut self.rounds);
         while rounds.last().is_some_and(|last| last.steps.is_empty() && last.faults.is_empty()) {
             rounds.pop();
         }
@@ -113,6 +122,33 @@ impl Plan {
         Ok(())
     }
 
+    fn check_forgers(&self) -> Result<(), PlanFault> {
+        match self.sharers_with_forgers().next() {
+            Some((honest, forger)) => {
+                let reason = format!("client {honest} shares a name with {forger}, which forges");
+                Err(PlanFault { step: None, round: None, reason })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Who shares a name with a forger can be held to nothing, so it has to be one too. Those that are none, each with a forger.
+    fn sharers_with_forgers(&self) -> impl Iterator<Item = (ClientId, ClientId)> {
+        let forgers = self.forgers();
+        let group = |client: &Client| client.consumer.as_ref().map(|consumer| consumer.group);
+        let forging = self.clients.iter().filter(move |client| forgers.contains(&client.id));
+        let forgers = self.forgers();
+        forging.flat_map(move |forger| {
+            let shares = |other: &&Client| {
+                let txn = forger.txn().is_some() && forger.txn() == other.txn();
+                txn || (group(forger).is_some() && group(forger) == group(other))
+            };
+            let honest = self.clients.iter().filter(|client| !forgers.contains(&client.id));
+            let honest = honest.filter(shares).map(|honest| (honest.id, forger.id));
+            honest.collect::<Vec<_>>()
+        })
+    }
+
     fn check_tags(&self) -> Result<(), PlanFault> {
         let mut seen = BTreeSet::new();
         for step in self.steps() {
@@ -131,6 +167,7 @@ impl Plan {
 pub fn tags(op: &Op) -> Vec<Tag> {
     match op {
         Op::Send { batches, .. } => batches.iter().flatten().map(|record| record.tag).collect(),
+        Op::Forge(forge) => forge.records().iter().map(|record| record.tag).collect(),
         Op::Forward { tag, limit, .. } => {
             (0..u32::from(*limit)).map(|i| Tag(tag.0.saturating_add(i))).collect()
         }
@@ -186,6 +223,10 @@ impl Lives {
         match op {
             Op::Open => Err(format!("client {} is open already", client.id)),
             Op::Crash | Op::Close => Ok(None),
+            Op::Forge(forge) => {
+                check_forge(plan, client, forge)?;
+                Ok(Some(life))
+            }
             Op::Send { partition, batches } => {
                 check_send(plan, client, life, *partition)?;
                 check_batches(batches)?;
@@ -247,6 +288,31 @@ fn check_send(plan: &Plan, client: &Client, life: Life, to: Partition) -> Result
     }
 }
 
+fn check_forge(plan: &Plan, client: &Client, forge: &Forge) -> Result<(), String> {
+    forge.check()?;
+    if let Some(partition) = forge.partition().filter(|to| to.0 >= u32::from(plan.partitions)) {
+        return Err(format!("partition {partition} does not exist"));
+    }
+    let needs_txn = match forge {
+        Forge::AddPartition { .. } | Forge::AddGroup { .. } | Forge::End { .. } => true,
+        Forge::Save { in_transaction, .. } => *in_transaction,
+        _ => false,
+    };
+    if needs_txn && client.txn().is_none() {
+        return Err("has no transactional id".to_owned());
+    }
+    match forge {
+        Forge::Produce { .. } if client.delivery.is_none() => {
+            Err(format!("client {} does not produce", client.id))
+        }
+        Forge::Init { .. } if !has_session(client) => {
+            Err(format!("client {} is no producer with an id", client.id))
+        }
+        Forge::AddGroup { .. } | Forge::Save { .. } => consumer(client).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
 fn check_batches(batches: &[Vec<impl Sized>]) -> Result<(), String> {
     if batches.is_empty() || batches.len() > BATCHES_IN_FLIGHT_MAX {
         return Err(format!("has {} batches, not 1 to {BATCHES_IN_FLIGHT_MAX}", batches.len()));
@@ -264,6 +330,7 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
     let ends = matches!(step.op, Op::Commit | Op::Abort);
     let inits = matches!(step.op, Op::Open) && has_session(client);
     let saves = matches!(step.op, Op::Save | Op::SaveInTransaction);
+    let forges = matches!(&step.op, Op::Forge(forge) if forge.writes());
     let refuse = |what: &str| Err(format!("{what} cannot befall this step"));
     if step.crash && !(sends || ends || inits || saves) {
         return refuse("a crash at the request");
@@ -276,7 +343,7 @@ fn check_fates(client: &Client, step: &Step) -> Result<(), String> {
         Fate::Repeated | Fate::Busy if client.delivery == Some(Delivery::AtMostOnce) && sends => {
             false
         }
-        _ => sends || ends || inits || saves,
+        _ => sends || ends || inits || saves || forges,
     };
     if !allowed {
         return refuse("this fate");

@@ -5,6 +5,7 @@
 //! lost on its way goes into the history, never into what the client does next.
 
 mod consuming;
+mod forging;
 mod producing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +18,14 @@ use onceness_reference::protocol::{Ending, Member, Request, Response, Session};
 use crate::ask::{Ask, Known, Wire};
 use crate::progress::Progress;
 use crate::transport::{Lane, Transport};
+use forging::Written;
 use producing::{end_request, plain};
 
 /// One client of a case, from one opening to the next.
 pub(crate) struct TestClient {
     spec: Client,
+    /// It will forge requests, and so remembers what it wrote.
+    forges: bool,
     life: Option<Life>,
 }
 
@@ -32,6 +36,7 @@ struct Life {
     /// Why nothing more can be done before the client starts again.
     broken: Option<Skip>,
     sequences: BTreeMap<Partition, i32>,
+    written: Written,
     transaction: Option<Transaction>,
     must_rewind: bool,
     progress: Progress,
@@ -49,8 +54,8 @@ struct Transaction {
 }
 
 impl TestClient {
-    pub(crate) fn new(spec: Client) -> Self {
-        TestClient { spec, life: None }
+    pub(crate) fn new(spec: Client, forges: bool) -> Self {
+        TestClient { spec, forges, life: None }
     }
 
     /// Carries out one step of this client and records what happened.
@@ -84,6 +89,7 @@ impl TestClient {
             Op::SaveInTransaction => self.save_in_transaction(wire, step).await,
             Op::Forward { to, tag, limit } => self.forward(wire, step, *to, *tag, *limit).await,
             Op::Rewind => self.rewind(wire, step).await,
+            Op::Forge(forge) => self.forge(wire, step, forge).await,
             // Only of members of a kind that it is not.
             Op::Stall => Err(Skip::Unsupported),
         }
@@ -206,6 +212,7 @@ impl Life {
             member: None,
             broken: None,
             sequences: BTreeMap::new(),
+            written: Written::default(),
             transaction: None,
             must_rewind: false,
             progress: Progress::default(),

@@ -133,6 +133,9 @@ impl TestClient {
         if !all_done {
             self.failed(&outcomes);
         }
+        if self.forges {
+            self.remember(&sending, &outcomes);
+        }
         self.crash_if_told(wire, step);
         Ok(())
     }

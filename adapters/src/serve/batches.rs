@@ -34,13 +34,19 @@ const NO_TIMESTAMP: i64 = -1;
 pub(super) struct Arrived {
     pub(super) session: Option<Session>,
     pub(super) first_sequence: i32,
-    pub(super) transactional: bool,
     /// Of each record a number that stands for its key; none where it has no key, or one that cannot be seen.
     pub(super) keys: Vec<Option<u32>>,
 }
 
-/// Checks what a client wants to append.
-pub(super) fn check(bytes: &Bytes) -> Result<Arrived, Code> {
+/// What a batch says of itself, be it sound or not.
+pub(super) struct Claim {
+    pub(super) session: Option<Session>,
+    pub(super) first_sequence: i32,
+    pub(super) transactional: bool,
+}
+
+/// Checks that a client wants to append one batch, before anything of it is believed (`ProduceRequest.validateRecords`).
+pub(super) fn claim(bytes: &Bytes) -> Result<Claim, Code> {
     if bytes.len() < HEADER {
         return Err(if bytes.is_empty() { Code::INVALID_RECORD } else { Code::CORRUPT_MESSAGE });
     }
@@ -55,6 +61,19 @@ pub(super) fn check(bytes: &Bytes) -> Result<Arrived, Code> {
     if length < bytes.len() - LENGTH_END {
         return Err(Code::INVALID_RECORD);
     }
+    let producer = i64::from_be_bytes(head(bytes, PRODUCER));
+    let session = Session { producer, epoch: i16::from_be_bytes(head(bytes, EPOCH)) };
+    let attributes = i16::from_be_bytes(head(bytes, ATTRIBUTES));
+    Ok(Claim {
+        session: (producer >= 0).then_some(session),
+        first_sequence: i32::from_be_bytes(head(bytes, SEQUENCE)),
+        transactional: attributes & TRANSACTIONAL != 0,
+    })
+}
+
+/// Checks what a client wants to append.
+pub(super) fn check(bytes: &Bytes) -> Result<Arrived, Code> {
+    let claim = claim(bytes)?;
     if bytes.len() > BATCH_MAX {
         return Err(Code::MESSAGE_TOO_LARGE);
     }
@@ -64,21 +83,16 @@ pub(super) fn check(bytes: &Bytes) -> Result<Arrived, Code> {
     let attributes = i16::from_be_bytes(head(bytes, ATTRIBUTES));
     let last_delta = i32::from_be_bytes(head(bytes, LAST_DELTA));
     let count = i32::from_be_bytes(head(bytes, COUNT));
-    let producer = i64::from_be_bytes(head(bytes, PRODUCER));
-    let epoch = i16::from_be_bytes(head(bytes, EPOCH));
-    let first_sequence = i32::from_be_bytes(head(bytes, SEQUENCE));
     let based = i64::from_be_bytes(head(bytes, 0)) != 0;
     let counted = count > 0 && last_delta == count - 1;
-    let sequenced = producer < 0 || (first_sequence >= 0 && epoch >= 0);
-    let transactional = attributes & TRANSACTIONAL != 0;
-    let owned = producer >= 0 || !transactional;
-    if based || !counted || !sequenced || !owned || attributes & CONTROL != 0 {
+    let sequenced =
+        claim.session.is_none_or(|session| claim.first_sequence >= 0 && session.epoch >= 0);
+    if based || !counted || !sequenced || attributes & CONTROL != 0 {
         return Err(Code::INVALID_RECORD);
     }
     Ok(Arrived {
-        session: (producer >= 0).then_some(Session { producer, epoch }),
-        first_sequence: if producer >= 0 { first_sequence } else { -1 },
-        transactional,
+        session: claim.session,
+        first_sequence: if claim.session.is_some() { claim.first_sequence } else { -1 },
         keys: keys(bytes, attributes, count)?,
     })
 }
@@ -341,7 +355,7 @@ mod tests {
     fn a_sound_batch_is_taken_with_its_keys() {
         let arrived = check(&batch()).expect("a sound batch");
         assert_eq!((arrived.session, arrived.first_sequence), (Some(SESSION), 5));
-        assert!(arrived.transactional);
+        assert!(claim(&batch()).is_ok_and(|claim| claim.transactional));
         assert!(arrived.keys[0] == arrived.keys[2] && arrived.keys[0] != arrived.keys[1]);
     }
 
@@ -363,7 +377,6 @@ mod tests {
             ("fewer records than it counts", with(LAST_DELTA, &i32::MAX.to_be_bytes())),
             ("no sequence", with(SEQUENCE, &(-1i32).to_be_bytes())),
             ("no epoch", with(EPOCH, &(-1i16).to_be_bytes())),
-            ("a transaction of nobody", with(PRODUCER, &(-1i64).to_be_bytes())),
         ] {
             assert_eq!(refused(&bytes), Code::INVALID_RECORD, "{what}");
         }

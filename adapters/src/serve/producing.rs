@@ -4,11 +4,12 @@ use bytes::Bytes;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceResponse, TopicName};
 use onceness_reference::code::Code;
-use onceness_reference::ids::Offset;
+use onceness_reference::ids::{Offset, Partition, TxnId};
 use onceness_reference::plan::Protocol;
+use onceness_reference::plan::forge::Flaw;
 use onceness_reference::protocol::{Batch, Request, Response};
 
-use super::batches;
+use super::batches::{self, Claim};
 use super::call::{Call, Handled, Reply, code, text};
 use super::state::State;
 
@@ -90,15 +91,20 @@ impl State {
         index: i32,
         bytes: &Bytes,
     ) -> Result<Offset, Code> {
-        if !(-1..=1).contains(&way.acks) {
-            return Err(Code::INVALID_REQUIRED_ACKS);
-        }
         let partition = self.topics.partition(topic, index)?;
-        let arrived = batches::check(bytes)?;
-        let txn = match (&way.txn, arrived.transactional) {
+        let claim = batches::claim(bytes)?;
+        let txn = match (&way.txn, claim.transactional) {
             (Some(name), true) => Some(self.txn(name)?),
             (None, true) => return Err(Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
             (_, false) => None,
+        };
+        let sound = match way.acks {
+            -1..=1 => batches::check(bytes),
+            _ => Err(Code::INVALID_REQUIRED_ACKS),
+        };
+        let arrived = match sound {
+            Ok(arrived) => arrived,
+            Err(code) => return Err(self.refusal(way, partition, &claim, txn, code)),
         };
         let records = self.store.tagged(partition, &arrived).ok_or(Code::KAFKA_STORAGE_ERROR)?;
         let count = records.len() as u32;
@@ -134,6 +140,31 @@ impl State {
             Ok(Response::Appended(base)) => Ok(base.unwrap_or(NONE)),
             Ok(_) => Ok(NONE),
             Err(code) => Err(way.known(code, txn.is_some())),
+        }
+    }
+
+    /// Why a batch is refused that is refused in any case: its transaction is asked for, and opened, before it is looked into.
+    fn refusal(
+        &mut self,
+        way: &Way,
+        partition: Partition,
+        claim: &Claim,
+        txn: Option<TxnId>,
+        code: Code,
+    ) -> Code {
+        let (session, first_sequence) = (claim.session, claim.first_sequence);
+        let answer = self.broker.handle(&Request::Malformed {
+            flaw: Flaw::Checksum,
+            partition,
+            batch: Batch { session, first_sequence, records: Vec::new() },
+            txn: txn.map(|txn| (txn, way.protocol())),
+        });
+        if let Some(txn) = txn {
+            self.clock(txn, way.now);
+        }
+        match answer {
+            Err(refused) if refused != Code::CORRUPT_MESSAGE => way.known(refused, txn.is_some()),
+            _ => code,
         }
     }
 }

@@ -182,6 +182,7 @@ impl Adapter for Stock {
             fates: true,
             members: true,
             shared: true,
+            forging: false,
             restart: hurt,
             kill: hurt,
             pause: hurt,

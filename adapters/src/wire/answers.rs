@@ -4,8 +4,8 @@ use bytes::Bytes;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, CreateTopicsRequest,
     DeleteGroupsRequest, DeleteTopicsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
     TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::Request;
@@ -470,6 +470,31 @@ impl Exchange for FetchRequest {
         })?;
         fields.pass_tags()?;
         Ok(Catch { code, partitions: topics.into_iter().flatten().collect() })
+    }
+}
+
+impl Exchange for ListOffsetsRequest {
+    // From version 2 on isolation is known. Later ones know of places in tiers.
+    const SPOKEN: (i16, i16) = (2, 7);
+    /// The code and the offset.
+    type Answer = ByPartition<(i16, i64)>;
+
+    fn read(fields: &mut Fields, version: i16) -> Result<Self::Answer, Malformed> {
+        fields.i32()?;
+        let topics = fields.structs(|topic| {
+            topic.text()?;
+            topic.structs(|partition| {
+                let (index, code) = (partition.i32()?, partition.i16()?);
+                partition.i64()?;
+                let offset = partition.i64()?;
+                if version >= 4 {
+                    partition.i32()?;
+                }
+                Ok((index, (code, offset)))
+            })
+        })?;
+        fields.pass_tags()?;
+        Ok(topics.into_iter().flatten().collect())
     }
 }
 

@@ -120,7 +120,7 @@ impl Now {
             Request::AddPartition { session, .. }
             | Request::AddGroup { session, .. }
             | Request::EndTxn { session, .. } => self.replace(session),
-            Request::Produce { batch, .. } => {
+            Request::Produce { batch, .. } | Request::Malformed { batch, .. } => {
                 if let Some(session) = &mut batch.session {
                     self.replace(session);
                 }

@@ -172,10 +172,21 @@ impl Cluster {
     /// Whether transactions can be had by the protocol of KIP-890 part 2. A broker may know the requests without the
     /// cluster having switched over.
     pub(super) fn speaks_tv2(&self) -> bool {
-        self.spoken.features.get("transaction.version").is_some_and(|level| *level >= 2)
+        self.feature("transaction.version").is_some_and(|level| level >= 2)
             && self.speaks::<ProduceRequest>(12)
             && self.speaks::<EndTxnRequest>(5)
             && self.speaks::<TxnOffsetCommitRequest>(5)
+    }
+
+    /// The finalized level of a feature, where the cluster has it.
+    pub(super) fn feature(&self, name: &str) -> Option<i16> {
+        self.spoken.features.get(name).copied()
+    }
+
+    /// Whether leaders ask the coordinator about transactional writes (KIP-890 part 1), as brokers do that say so in words
+    /// of their own.
+    pub(super) fn checks_writes(&self) -> bool {
+        self.speaks::<ProduceRequest>(11)
     }
 
     /// Whether consumers can be static members of their group (KIP-345).

@@ -67,8 +67,8 @@ impl Way {
             .with_group_instance_id(shown.instance)
             .with_topics(vec![topic]);
         let broker = self.group_coordinator(group).await?;
-        // Static members are known from version 7 on.
-        let versions = if member.is_some() { (7, i16::MAX) } else { ANY };
+        // Static members are known from version 7 on; from version 9 on a group that is not there has a code of its own.
+        let versions = if member.is_some() { (7, 8) } else { ANY };
         let answer = self.exchange(lane, &broker, versions, &request).await?;
         all_saved::<OffsetCommitRequest>(&broker, positions, &answer)
     }

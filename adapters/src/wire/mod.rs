@@ -11,6 +11,7 @@ mod cluster;
 mod connection;
 pub(crate) mod fields;
 mod groups;
+mod malformed;
 mod producing;
 mod reading;
 mod rooms;
@@ -137,6 +138,8 @@ impl Adapter for Kafka {
             members: self.cluster.has_members(),
             // The test client is no dynamic member.
             shared: false,
+            // Where transactional writes are not checked (before KIP-890), one outside of a transaction stays open for good.
+            forging: self.cluster.checks_writes(),
         }
     }
 

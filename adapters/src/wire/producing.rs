@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -12,10 +13,12 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use onceness_reference::ids::{GroupId, Partition, TxnId};
 use onceness_reference::plan::Protocol;
+use onceness_reference::plan::forge::Flaw;
 use onceness_reference::protocol::{Batch, Ending, Response, Session};
 
 use super::batch::{self, NewBatch};
 use super::cluster::Kind;
+use super::malformed;
 use super::way::{Failed, Told, Way, check, said_of};
 use crate::payload;
 use crate::transport::Lane;
@@ -27,6 +30,8 @@ const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 const TRANSACTION_TIMEOUT_IN_ORDEALS_MS: i32 = 600_000;
 /// How long a broker may wait for replicas; it should say so before we give up on its answer.
 const PRODUCE_TIMEOUT_MS: i32 = 8_000;
+/// All replicas must have it.
+const ALL: i16 = -1;
 /// Any version that we speak.
 const ANY: (i16, i16) = (0, i16::MAX);
 
@@ -102,35 +107,71 @@ impl Way {
         acks: bool,
         txn: Option<(TxnId, Protocol)>,
     ) -> Told {
+        let bytes = self.bytes(partition, batch, txn.is_some());
+        let request = self.produce_request(partition, bytes, if acks { ALL } else { 0 }, txn);
+        if !acks {
+            let leader = self.leader(partition).await?;
+            self.post(lane, &leader, produce_versions(txn), &request).await?;
+            return Ok(Response::Done);
+        }
+        self.produced(lane, partition, produce_versions(txn), &request).await
+    }
+
+    pub(super) async fn malformed(
+        &self,
+        lane: Lane,
+        flaw: Flaw,
+        partition: Partition,
+        batch: &Batch,
+        txn: Option<(TxnId, Protocol)>,
+    ) -> Told {
+        let bytes = self.bytes(partition, batch, txn.is_some() || flaw == Flaw::Orphan);
+        let bytes = malformed::spoil(&bytes, flaw);
+        let acks = if flaw == Flaw::Acks { 2 } else { ALL };
+        let request = self.produce_request(partition, bytes, acks, txn);
+        self.produced(lane, partition, produce_versions(txn), &request).await
+    }
+
+    fn bytes(&self, partition: Partition, batch: &Batch, transactional: bool) -> Bytes {
         let records =
             batch.records.iter().map(|record| payload::encode(&self.room.name, partition, record));
-        let bytes = batch::encode(&NewBatch {
+        batch::encode(&NewBatch {
             session: batch.session,
             first_sequence: batch.first_sequence,
-            transactional: txn.is_some(),
+            transactional,
             timestamp: now_ms(),
             records: records.collect(),
-        });
+        })
+    }
+
+    fn produce_request(
+        &self,
+        partition: Partition,
+        bytes: Bytes,
+        acks: i16,
+        txn: Option<(TxnId, Protocol)>,
+    ) -> ProduceRequest {
         let data =
             PartitionProduceData::default().with_index(partition.index()).with_records(Some(bytes));
         let topic = TopicProduceData::default()
             .with_name(self.room.topic())
             .with_partition_data(vec![data]);
-        let request = ProduceRequest::default()
+        ProduceRequest::default()
             .with_transactional_id(txn.map(|(txn, _)| self.transactional_id(txn)))
-            .with_acks(if acks { -1 } else { 0 })
+            .with_acks(acks)
             .with_timeout_ms(PRODUCE_TIMEOUT_MS)
-            .with_topic_data(vec![topic]);
-        let versions = match txn {
-            Some((_, Protocol::Tv2)) => (12, 12),
-            _ => (0, 11),
-        };
+            .with_topic_data(vec![topic])
+    }
+
+    async fn produced(
+        &self,
+        lane: Lane,
+        partition: Partition,
+        versions: (i16, i16),
+        request: &ProduceRequest,
+    ) -> Told {
         let leader = self.leader(partition).await?;
-        if !acks {
-            self.post(lane, &leader, versions, &request).await?;
-            return Ok(Response::Done);
-        }
-        let answer = self.exchange(lane, &leader, versions, &request).await?;
+        let answer = self.exchange(lane, &leader, versions, request).await?;
         let produced = said_of::<_, ProduceRequest>(&leader, partition, &answer)?;
         check(produced.code)?;
         Ok(Response::Appended((produced.base >= 0).then_some(produced.base)))
@@ -165,6 +206,14 @@ impl Way {
 
     async fn transaction_coordinator(&self, txn: TxnId) -> Result<Arc<str>, Failed> {
         self.coordinator(Kind::Transaction, self.room.txn(txn)).await
+    }
+}
+
+/// The protocol of a transactional client is told by the version.
+fn produce_versions(txn: Option<(TxnId, Protocol)>) -> (i16, i16) {
+    match txn {
+        Some((_, Protocol::Tv2)) => (12, 12),
+        _ => (0, 11),
     }
 }
 

@@ -1,11 +1,12 @@
-//! Fetching: full fetches without a session, answered at once.
+//! Fetching: full fetches without a session, answered at once; and where a partition begins and ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
 use onceness_reference::code::Code;
 use onceness_reference::ids::{Offset, Partition};
 use onceness_reference::plan::Isolation;
@@ -20,7 +21,7 @@ use crate::payload;
 use crate::transport::{Lane, TargetError};
 
 /// How much one fetch may bring.
-const FETCH_BYTES_MAX: i32 = 1 << 20;
+pub(super) const FETCH_BYTES_MAX: i32 = 1 << 20;
 /// The pause between two looks at partitions that are not ready.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -31,9 +32,10 @@ impl Way {
         partition: Partition,
         offset: Offset,
         isolation: Isolation,
+        bytes_max: i32,
     ) -> Told {
-        let topic = wanted(&self.room, [(partition, offset)]);
-        let request = request(vec![topic], FETCH_BYTES_MAX, isolation);
+        let topic = wanted(&self.room, [(partition, offset)], bytes_max);
+        let request = request(vec![topic], bytes_max, isolation);
         let leader = self.leader(partition).await?;
         let answer = self.exchange(lane, &leader, fetch_versions(&self.room), &request).await?;
         check(answer.code)?;
@@ -52,6 +54,30 @@ impl Way {
             aborted: found.aborted.clone(),
             batches: batches.into_iter().map(|batch| self.recognise(partition, batch)).collect(),
         }))
+    }
+
+    pub(super) async fn list_offsets(
+        &self,
+        lane: Lane,
+        partition: Partition,
+        earliest: bool,
+        isolation: Isolation,
+    ) -> Told {
+        let asked = ListOffsetsPartition::default()
+            .with_partition_index(partition.index())
+            .with_current_leader_epoch(-1)
+            .with_timestamp(if earliest { EARLIEST } else { LATEST });
+        let topic =
+            ListOffsetsTopic::default().with_name(self.room.topic()).with_partitions(vec![asked]);
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_isolation_level(level(isolation))
+            .with_topics(vec![topic]);
+        let leader = self.leader(partition).await?;
+        let answer = self.exchange(lane, &leader, (2, i16::MAX), &request).await?;
+        let (code, offset) = *said_of::<_, ListOffsetsRequest>(&leader, partition, &answer)?;
+        check(code)?;
+        Ok(Response::Listed(offset))
     }
 
     fn recognise(&self, partition: Partition, found: FoundBatch) -> LogBatch {
@@ -86,7 +112,8 @@ pub(super) async fn wait_until_readable(cluster: &Cluster, room: &Room) -> Resul
     let end = cluster.patience(rooms::DEADLINES_TO_BE_READY);
     for (leader, partitions) in by_leader {
         let leader: Arc<str> = cluster.broker(leader).unwrap_or_else(|| cluster.any_broker());
-        let request = request(vec![wanted(room, partitions)], 1, Isolation::ReadUncommitted);
+        let request =
+            request(vec![wanted(room, partitions, FETCH_BYTES_MAX)], 1, Isolation::ReadUncommitted);
         loop {
             let answer = cluster.ask_within(&leader, fetch_versions(room), &request).await?;
             let unready =
@@ -104,6 +131,17 @@ pub(super) async fn wait_until_readable(cluster: &Cluster, room: &Room) -> Resul
     Ok(())
 }
 
+/// What stands for a place rather than for a time.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+fn level(isolation: Isolation) -> i8 {
+    match isolation {
+        Isolation::ReadUncommitted => 0,
+        Isolation::ReadCommitted => 1,
+    }
+}
+
 /// The versions that name topics by their names; the later ones take ids.
 const BY_NAME: (i16, i16) = (0, 12);
 
@@ -111,13 +149,17 @@ fn fetch_versions(room: &Room) -> (i16, i16) {
     if room.topic_id.is_nil() { BY_NAME } else { (0, i16::MAX) }
 }
 
-fn wanted(room: &Room, partitions: impl IntoIterator<Item = (Partition, Offset)>) -> FetchTopic {
+fn wanted(
+    room: &Room,
+    partitions: impl IntoIterator<Item = (Partition, Offset)>,
+    bytes_max: i32,
+) -> FetchTopic {
     let partitions = partitions.into_iter().map(|(partition, offset)| {
         FetchPartition::default()
             .with_partition(partition.index())
             .with_current_leader_epoch(-1)
             .with_fetch_offset(offset)
-            .with_partition_max_bytes(FETCH_BYTES_MAX)
+            .with_partition_max_bytes(bytes_max)
     });
     // The crate writes the name or the id, whichever the version has.
     FetchTopic::default()
@@ -131,10 +173,7 @@ fn request(topics: Vec<FetchTopic>, bytes_max: i32, isolation: Isolation) -> Fet
         .with_max_wait_ms(0)
         .with_min_bytes(0)
         .with_max_bytes(bytes_max)
-        .with_isolation_level(match isolation {
-            Isolation::ReadUncommitted => 0,
-            Isolation::ReadCommitted => 1,
-        })
+        .with_isolation_level(level(isolation))
         .with_session_id(0)
         .with_session_epoch(-1)
         .with_topics(topics)

@@ -15,6 +15,7 @@ use onceness_reference::protocol::{Answer, Request, Response};
 use super::answers::{ByPartition, Exchange};
 use super::cluster::{Cluster, Kind};
 use super::connection::{self, Connection};
+use super::reading::FETCH_BYTES_MAX;
 use super::rooms::{Room, Rooms};
 use crate::node::Host;
 use crate::transport::{Lane, TargetError, Transport};
@@ -303,7 +304,11 @@ impl Way {
         };
         match request {
             _ if !moved => {}
-            Request::Produce { .. } | Request::Fetch { .. } => self.room.leaders().clear(),
+            Request::Produce { .. }
+            | Request::Malformed { .. }
+            | Request::Fetch { .. }
+            | Request::FetchByte { .. }
+            | Request::ListOffsets { .. } => self.room.leaders().clear(),
             _ => self.coordinators().clear(),
         }
     }
@@ -351,6 +356,9 @@ impl Transport for Way {
             Request::Produce { partition, batch, acks, txn } => {
                 self.produce(lane, *partition, batch, *acks, *txn).await
             }
+            Request::Malformed { flaw, partition, batch, txn } => {
+                self.malformed(lane, *flaw, *partition, batch, *txn).await
+            }
             Request::EndTxn { txn, session, ending, protocol } => {
                 self.end_txn(lane, *txn, *session, *ending, *protocol).await
             }
@@ -372,7 +380,13 @@ impl Transport for Way {
             }
             Request::Join { group } => self.join(lane, *group).await,
             Request::Fetch { partition, offset, isolation } => {
-                self.fetch(lane, *partition, *offset, *isolation).await
+                self.fetch(lane, *partition, *offset, *isolation, FETCH_BYTES_MAX).await
+            }
+            Request::FetchByte { partition, offset, isolation } => {
+                self.fetch(lane, *partition, *offset, *isolation, 1).await
+            }
+            Request::ListOffsets { partition, earliest, isolation } => {
+                self.list_offsets(lane, *partition, *earliest, *isolation).await
             }
         };
         if let Err(failed) = &told {

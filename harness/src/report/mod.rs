@@ -17,6 +17,7 @@ use crate::tally::{Count, Tally};
 use crate::trial::Kind;
 
 pub mod failure;
+mod forging;
 pub mod json;
 pub mod judged;
 pub mod junit;

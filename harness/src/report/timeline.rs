@@ -11,6 +11,7 @@ use onceness_reference::plan::{
     Client, Consumer, Delivery, Fate, Fault, Isolation, Protocol, Saving,
 };
 
+use super::forging;
 use super::style::{BAD, DIM, HEAD, NOTE, count, paint};
 
 /// Longer time lines show only what is near the evidence.
@@ -257,6 +258,7 @@ fn tell_call(call: &Call) -> String {
         }
         Call::Rewind => "rewinds to the saved position".to_owned(),
         Call::Stall => "stands still until its session is over".to_owned(),
+        Call::Forge(forged) => forging::tell(forged),
         Call::Close => "closes".to_owned(),
     }
 }
@@ -338,7 +340,7 @@ fn tell_positions(positions: &[(Partition, Option<Offset>)]) -> String {
     list(&told.collect::<Vec<_>>())
 }
 
-fn tell_records(records: &[Record]) -> String {
+pub(super) fn tell_records(records: &[Record]) -> String {
     let told = records.iter().map(|record| {
         let from = record.from.map_or(String::new(), |from| format!(" from {from}"));
         format!("{}[{}{from}]", record.tag, record.key)
@@ -389,7 +391,7 @@ fn tell_skip(why: Skip) -> String {
     name.trim_matches('"').replace('_', " ")
 }
 
-fn isolation(isolation: Isolation) -> &'static str {
+pub(super) fn isolation(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::ReadUncommitted => "read_uncommitted",
         Isolation::ReadCommitted => "read_committed",

@@ -223,6 +223,7 @@ impl<'a> Career<'a> {
             Op::Forward { to, .. } => format!("{who} writes to {to}{within}"),
             Op::Rewind => format!("{who} rewinds"),
             Op::Stall => format!("{who} stalls"),
+            Op::Forge(_) => format!("{who} forges a request"),
             Op::Crash => format!("{who} crashes"),
             Op::Close => format!("{who} closes"),
         }

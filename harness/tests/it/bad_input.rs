@@ -166,7 +166,7 @@ fn damaged_plans_are_refused_with_line_and_field() {
         plan,
         2,
         &expect![
-            "error: failed to read -: line 4, field rounds[0].steps[0].op: unknown variant `opne`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `stall`, `crash`, `close` (column 61)"
+            "error: failed to read -: line 4, field rounds[0].steps[0].op: unknown variant `opne`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `stall`, `forge`, `crash`, `close` (column 61)"
         ],
     );
     check(

@@ -48,8 +48,9 @@ async fn every_defect_is_found_and_shrunk() {
     for defect in DEFECTS {
         let report = run(Target::Memory(Some(defect)), 400, 2).await;
         let right = |property: &str| defect.breaks.contains(&property);
-        let found = (report.failures.iter()).find(|failure| right(failure.kind.property));
-        match found {
+        // A case that needs one order of requests in a hundred may stop shrinking early; one that does not is told as well.
+        let found = (report.failures.iter()).filter(|failure| right(failure.kind.property));
+        match found.min_by_key(|failure| failure.shrunk.smallest.plan.size()) {
             None => misses.push(format!("{}: {:?}", defect.name, named(&report))),
             Some(failure) => {
                 let size = failure.shrunk.smallest.plan.size();

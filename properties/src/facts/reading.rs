@@ -224,7 +224,8 @@ impl<'h> Facts<'h> {
         }
         self.touch(party, at);
         match call {
-            Call::Open | Call::Poll | Call::Rewind | Call::Stall => {}
+            // What is forged is left out before.
+            Call::Open | Call::Poll | Call::Rewind | Call::Stall | Call::Forge(_) => {}
             Call::Send { partition, records, .. } => self.take_send(at, party, *partition, records),
             Call::Begin => {
                 let life = self.parties[usize::from(party)].life;
@@ -406,7 +407,7 @@ impl<'h> Facts<'h> {
                     }
                 }
             }
-            Call::Process { .. } | Call::Stall => {}
+            Call::Process { .. } | Call::Stall | Call::Forge(_) => {}
         }
     }
 

@@ -3,6 +3,7 @@
 mod catalogue;
 mod clauses;
 mod consumers;
+mod forging;
 mod log;
 mod permitted;
 mod story;

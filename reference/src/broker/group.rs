@@ -48,8 +48,8 @@ impl Group {
             // TxnOffsetCommit without member data is accepted even on a group with members.
             None if in_transaction || self.membership.is_empty() => Ok(()),
             None => Err(Code::UNKNOWN_MEMBER_ID),
-            // Kafka before OffsetCommit v9; later versions say GROUP_ID_NOT_FOUND of a group that nobody joined.
-            Some(_) if self.membership.is_empty() => Err(Code::ILLEGAL_GENERATION),
+            // Kafka before OffsetCommit v9; later versions say GROUP_ID_NOT_FOUND of a group that is not there.
+            Some(_) if !self.exists() => Err(Code::ILLEGAL_GENERATION),
             Some(member) => {
                 self.membership.check(member)?;
                 match self.membership.is_completing() && !in_transaction {
@@ -58,6 +58,11 @@ impl Group {
                 }
             }
         }
+    }
+
+    /// Whether anybody ever joined it or saved in it.
+    fn exists(&self) -> bool {
+        self.writes > 0 || self.membership.was_joined()
     }
 
     /// OffsetCommit.

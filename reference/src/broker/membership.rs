@@ -124,6 +124,11 @@ impl Membership {
         self.members.is_empty()
     }
 
+    /// Whether anybody ever was in it.
+    pub(super) fn was_joined(&self) -> bool {
+        self.generation > 0
+    }
+
     /// Whether time can change nothing of it.
     pub fn is_idle(&self) -> bool {
         self.members.is_empty() && self.promised.is_empty()

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
+use crate::plan::forge::Flaw;
 use crate::plan::{Isolation, Protocol};
 use crate::protocol::{Answer, Batch, Ending, FetchReply, Member, Request, Response, Session};
 use crate::rules::{Rules, TransactionalPositions};
@@ -79,6 +80,9 @@ impl Broker {
                 // With acks=0 the client is never told.
                 if *acks { appended } else { Ok(Response::Done) }
             }
+            Request::Malformed { flaw, partition, batch, txn } => {
+                self.refuse_malformed(*flaw, *partition, batch, *txn)
+            }
             Request::EndTxn { txn, session, ending, protocol } => {
                 let ended =
                     (self.coordinator).end(&self.rules, *txn, *session, *ending, *protocol)?;
@@ -88,10 +92,13 @@ impl Broker {
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
                 // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Kafka skips the
                 // transaction once the session has saved in it; asking always is stricter, and no client can tell.
+                let place = Place::Group(*group);
                 if *protocol == Protocol::Tv2 {
-                    (self.coordinator).add(&self.rules, *txn, *session, Place::Group(*group))?;
+                    self.coordinator.add(&self.rules, *txn, *session, place).map_err(verified)?;
                 }
-                (self.coordinator).check_open(&self.rules, *txn, *session, Place::Group(*group))?;
+                (self.coordinator)
+                    .check_open(&self.rules, *txn, *session, place)
+                    .map_err(verified)?;
                 self.check_member(*group, member.as_ref(), true)?;
                 let when = self.rules.transactional_positions;
                 let group = self.group(*group);
@@ -117,6 +124,17 @@ impl Broker {
             Request::Join { group } => Ok(Response::Joined(self.group(*group).join())),
             Request::Fetch { partition, offset, isolation } => {
                 self.fetch(*partition, *offset, *isolation, ALL).map(Response::Fetched)
+            }
+            Request::FetchByte { partition, offset, isolation } => {
+                self.fetch(*partition, *offset, *isolation, 1).map(Response::Fetched)
+            }
+            Request::ListOffsets { partition, earliest, isolation } => {
+                let extent = self.extent(*partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+                Ok(Response::Listed(match isolation {
+                    _ if *earliest => 0,
+                    Isolation::ReadCommitted => extent.last_stable,
+                    Isolation::ReadUncommitted => extent.end,
+                }))
             }
         }
     }
@@ -277,13 +295,16 @@ impl Broker {
     ) -> Answer {
         let rules = self.rules;
         let log = self.log(partition)?;
-        if let Some(base) = log.duplicate(&rules, batch) {
-            return Ok(Response::Appended(Some(base)));
-        }
+        // Outside of a transaction even a duplicate is asked for first (`ReplicaManager.handleProduceAppend`). A batch without
+        // producer is not, whatever else it claims.
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
             && !log.in_transaction(session)
         {
-            self.admit(partition, session, txn, protocol)?;
+            self.admit(partition, session, batch.first_sequence, txn, protocol)?;
+        }
+        let log = self.log(partition)?;
+        if let Some(base) = log.duplicate(&rules, batch) {
+            return Ok(Response::Appended(Some(base)));
         }
         let fresh_epochs = txn.is_some_and(|(_, protocol)| protocol == Protocol::Tv2);
         let log = self.log(partition)?;
@@ -291,18 +312,53 @@ impl Broker {
         Ok(Response::Appended(Some(base)))
     }
 
+    /// What can be seen before a batch is looked into comes first; then the transaction is asked for, and opened; then the
+    /// batch is looked into (`KafkaApis.handleProduceRequest`, `ReplicaManager.handleProduceAppend`, `UnifiedLog.append`).
+    fn refuse_malformed(
+        &mut self,
+        flaw: Flaw,
+        partition: Partition,
+        batch: &Batch,
+        txn: Option<(TxnId, Protocol)>,
+    ) -> Answer {
+        let log = self.log(partition)?;
+        match flaw {
+            Flaw::Orphan => return Err(Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+            Flaw::Two => return Err(Code::INVALID_RECORD),
+            _ => {}
+        }
+        if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
+            && !log.in_transaction(session)
+        {
+            self.admit(partition, session, batch.first_sequence, txn, protocol)?;
+        }
+        Err(match flaw {
+            Flaw::Checksum => Code::CORRUPT_MESSAGE,
+            Flaw::Big => Code::MESSAGE_TOO_LARGE,
+            Flaw::Acks => Code::INVALID_REQUIRED_ACKS,
+            Flaw::Count | Flaw::Base | Flaw::Control | Flaw::Two | Flaw::Orphan => {
+                Code::INVALID_RECORD
+            }
+        })
+    }
+
     /// The first transactional write to a partition: TV2 adds the partition, TV1 has it verified.
     fn admit(
         &mut self,
         partition: Partition,
         session: Session,
+        first_sequence: i32,
         txn: TxnId,
         protocol: Protocol,
     ) -> Result<(), Code> {
         let rules = self.rules;
         let place = Place::Partition(partition);
-        if self.log(partition)?.is_fenced(&rules, session) {
+        let log = self.log(partition)?;
+        if log.is_fenced(&rules, session) {
             return Err(Code::INVALID_PRODUCER_EPOCH);
+        }
+        if rules.verifies_writes {
+            log.await_verification(session, first_sequence);
         }
         let admitted = match protocol {
             Protocol::Tv2 => self.coordinator.add(&rules, txn, session, place),
@@ -311,9 +367,7 @@ impl Broker {
             }
             Protocol::Tv1 => Ok(()),
         };
-        // The leader translates the coordinator's answer for producers (AddPartitionsToTxnManager, ReplicaManager).
-        admitted.map_err(|code| match code {
-            Code::PRODUCER_FENCED => Code::INVALID_PRODUCER_EPOCH,
+        admitted.map_err(|code| match verified(code) {
             Code::CONCURRENT_TRANSACTIONS if protocol == Protocol::Tv1 => Code::NOT_ENOUGH_REPLICAS,
             other => other,
         })
@@ -362,6 +416,14 @@ impl Broker {
     ) -> Result<(), Code> {
         let rules = self.rules;
         self.group(group).check_member(&rules, member, in_transaction)
+    }
+}
+
+/// Leaders translate the coordinator's answer for producers (`AddPartitionsToTxnManager`, `ReplicaManager`).
+fn verified(code: Code) -> Code {
+    match code {
+        Code::PRODUCER_FENCED => Code::INVALID_PRODUCER_EPOCH,
+        other => other,
     }
 }
 

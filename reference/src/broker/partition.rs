@@ -20,6 +20,7 @@ pub(super) struct Log {
     /// How many batches a restart finds again.
     durable: usize,
     producers: Vec<Producer>,
+    waiting: Vec<Waiting>,
     aborted: Vec<Aborted>,
     /// The next append gets the offset before the end (a defect).
     reuse_next: bool,
@@ -53,6 +54,15 @@ struct Recent {
     first_sequence: i32,
     last_sequence: i32,
     base: Offset,
+}
+
+/// A transactional write that the coordinator was asked about, and that has not come into the log yet
+/// (`VerificationStateEntry`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    session: Session,
+    /// The lowest that was seen: what is higher has to wait for it (KAFKA-14920).
+    lowest_sequence: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +100,20 @@ impl Log {
         !rules.accepts_stale_epochs
             && (self.producer(session))
                 .is_some_and(|producer| session.epoch < producer.session.epoch)
+    }
+
+    /// The coordinator is asked about a write with that sequence number, which was not in the log before.
+    pub(super) fn await_verification(&mut self, session: Session, first_sequence: i32) {
+        let known = |waiting: &&mut Waiting| waiting.session.producer == session.producer;
+        let asked = Waiting { session, lowest_sequence: first_sequence };
+        match self.waiting.iter_mut().find(known) {
+            None => self.waiting.push(asked),
+            Some(waiting) if session.epoch > waiting.session.epoch => *waiting = asked,
+            Some(waiting) if session.epoch == waiting.session.epoch => {
+                waiting.lowest_sequence = waiting.lowest_sequence.min(first_sequence);
+            }
+            Some(_) => {}
+        }
     }
 
     /// Appends a batch that is not a duplicate, if its session and sequence allow (`ProducerAppendInfo`).
@@ -203,6 +227,7 @@ impl Log {
         self.end = self.batches.last().map_or(0, |batch| batch.last + 1);
         self.reuse_next = rules.reuses_offsets && !self.batches.is_empty();
         self.producers.clear();
+        self.waiting.clear();
         self.aborted.clear();
         let batches = std::mem::take(&mut self.batches);
         for batch in &batches {
@@ -236,6 +261,15 @@ impl Log {
         fresh_epochs: bool,
     ) -> Result<(), Code> {
         let first_sequence = batch.first_sequence;
+        let overtakes = |waiting: &Waiting| {
+            waiting.session.producer == session.producer
+                && first_sequence > waiting.lowest_sequence
+                && !rules.accepts_gaps
+        };
+        let fenced = self.is_fenced(rules, session);
+        if !fenced && self.waiting.iter().any(overtakes) {
+            return Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        }
         let Some(producer) = self.producer(session) else {
             let starts_wrong = fresh_epochs && first_sequence != 0 && !rules.accepts_gaps;
             return match starts_wrong {
@@ -243,7 +277,7 @@ impl Log {
                 false => Ok(()),
             };
         };
-        if self.is_fenced(rules, session) {
+        if fenced {
             return Err(Code::INVALID_PRODUCER_EPOCH);
         }
         let newer = session.epoch > producer.session.epoch;
@@ -273,6 +307,9 @@ impl Log {
     /// What a batch tells of its producer, at append and at replay alike.
     fn learn(&mut self, rules: &Rules, batch: &LogBatch) {
         let Some(session) = batch.session else { return };
+        if batch.transactional {
+            self.waiting.retain(|waiting| waiting.session.producer != session.producer);
+        }
         let place = self.place(session);
         let producer = &mut self.producers[place];
         if session.epoch > producer.session.epoch {

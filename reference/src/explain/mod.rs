@@ -13,6 +13,7 @@
 
 mod compare;
 mod touches;
+pub mod words;
 mod world;
 
 use crate::code::Code;
@@ -22,7 +23,7 @@ use crate::protocol::{Answer, Request};
 use crate::rules::Rules;
 
 use touches::Touches;
-use world::{Known, World, tells_session_of};
+use world::{Known, TooMuch, World, tells_session_of};
 
 /// More possible brokers than this are not followed.
 const WORLDS_MAX: usize = 128;
@@ -41,8 +42,8 @@ const INDETERMINATE: [Code; 5] = [
 /// How well the answers of a case can be explained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
-    /// How many answers were compared with the model's and found permitted.
-    pub judged: u64,
+    /// The requests whose answers were compared with the model's and found permitted: their places among the exchanges.
+    pub judged: Vec<u32>,
     /// How many were not compared, for too much was possible by then.
     pub unjudged: u64,
     /// The rules that explain all that was judged; of those that explain nothing more, the first.
@@ -86,7 +87,7 @@ pub fn explain(history: &History, likely: Rules) -> Explained {
         if explained.accusation.is_none() {
             return explained;
         }
-        if explained.judged > best.judged {
+        if explained.judged.len() > best.judged.len() {
             best = explained;
         }
     }
@@ -139,6 +140,12 @@ enum Stop {
     TooMuch,
 }
 
+impl From<TooMuch> for Stop {
+    fn from(_: TooMuch) -> Self {
+        Stop::TooMuch
+    }
+}
+
 impl<'h> Trial<'h> {
     fn of(history: &'h History) -> Trial<'h> {
         let mut ends = vec![None; history.exchanges.len()];
@@ -164,36 +171,35 @@ impl<'h> Trial<'h> {
         self.worlds = vec![World::new(rules, self.history.header.partitions)];
         let answers = self.history.exchanges.iter();
         let all = answers.filter(|one| matches!(one, Exchange::Answered { .. })).count() as u64;
-        let mut explained = Explained {
-            judged: 0,
-            unjudged: 0,
-            rules,
-            odd: Vec::new(),
-            accusation: None,
-        };
+        let mut explained =
+            Explained { judged: Vec::new(), unjudged: 0, rules, odd: Vec::new(), accusation: None };
         for (place, exchange) in (0..).zip(&self.history.exchanges) {
             match self.take(place, exchange) {
-                Ok(judged) => explained.judged += u64::from(judged),
+                Ok(judged) => explained.judged.extend(judged),
                 Err(Stop::Accused(accusation)) => {
                     explained.accusation = Some(accusation);
                     break;
                 }
                 Err(Stop::TooMuch) => {
-                    explained.unjudged = all - explained.judged;
+                    explained.unjudged = all - explained.judged.len() as u64;
                     break;
                 }
             }
         }
         let first = self.worlds.first();
-        explained.odd = first.iter().flat_map(|world| &world.odd).map(|(request, code)| Odd {
-            request: *request,
-            kafka: (*code != Code(0)).then_some(*code),
-        }).collect();
+        explained.odd = first
+            .iter()
+            .flat_map(|world| &world.odd)
+            .map(|(request, code)| Odd {
+                request: *request,
+                kafka: (*code != Code(0)).then_some(*code),
+            })
+            .collect();
         explained
     }
 
-    /// Takes in one exchange. Whether it was an answer that could be compared.
-    fn take(&mut self, place: u32, exchange: &'h Exchange) -> Result<bool, Stop> {
+    /// Takes in one exchange. The request, if it was an answer that could be compared.
+    fn take(&mut self, place: u32, exchange: &'h Exchange) -> Result<Option<u32>, Stop> {
         match exchange {
             Exchange::Asked { .. } => self.pending.push(place),
             Exchange::Answered { of, .. } => return self.answered(*of),
@@ -206,11 +212,11 @@ impl<'h> Trial<'h> {
             Exchange::Restarted => self.restarted()?,
             Exchange::Paused => return Err(Stop::TooMuch),
         }
-        Ok(false)
+        Ok(None)
     }
 
-    fn answered(&mut self, of: u32) -> Result<bool, Stop> {
-        let Known::Answer(_) = self.known(of) else { return Ok(false) };
+    fn answered(&mut self, of: u32) -> Result<Option<u32>, Stop> {
+        let Known::Answer(_) = self.known(of) else { return Ok(None) };
         (self.ways, self.instead) = (0, Vec::new());
         let others: Vec<u32> = self.rivals(of);
         let mut next = Vec::new();
@@ -228,7 +234,7 @@ impl<'h> Trial<'h> {
                 instead.dedup();
                 Err(Stop::Accused(Accusation { request: of, instead }))
             }
-            false => Ok(true),
+            false => Ok(Some(of)),
         }
     }
 
@@ -259,7 +265,7 @@ impl<'h> Trial<'h> {
         self.ways += 1;
         let known = self.known(of);
         let mut after = Vec::new();
-        world.carry_out(of, request, known, &mut self.instead, &mut after);
+        world.carry_out(of, request, known, &mut self.instead, &mut after)?;
         after.into_iter().for_each(|world| add(into, world));
         self.within_bounds(into.len())
     }
@@ -268,7 +274,7 @@ impl<'h> Trial<'h> {
         self.ways += 1;
         if let Some(request) = self.request(of) {
             // What another request would have been answered instead accuses nobody here.
-            world.carry_out(of, request, self.known(of), &mut Vec::new(), into);
+            world.carry_out(of, request, self.known(of), &mut Vec::new(), into)?;
         }
         self.within_bounds(into.len())
     }
@@ -283,9 +289,8 @@ impl<'h> Trial<'h> {
     /// What was under way was carried out before, or never will be.
     fn restarted(&mut self) -> Result<(), Stop> {
         self.ways = 0;
-        let pending: Vec<u32> = (self.pending.iter().copied())
-            .filter(|one| self.touches(*one).changes())
-            .collect();
+        let pending: Vec<u32> =
+            (self.pending.iter().copied()).filter(|one| self.touches(*one).changes()).collect();
         let mut next = Vec::new();
         for world in std::mem::take(&mut self.worlds) {
             self.any_of(world, &pending, &mut next)?;
@@ -319,16 +324,22 @@ impl<'h> Trial<'h> {
         self.within_bounds(into.len())
     }
 
-    /// The other requests whose order with this one may matter, directly or by way of others.
+    /// The other requests whose order with this one may matter, directly or by way of others, or that go before those.
     fn rivals(&self, of: u32) -> Vec<u32> {
         let mut found = vec![of];
         let mut next = 0;
         while let Some(one) = found.get(next).copied() {
             next += 1;
-            let touches = self.touches(one);
+            let mut touches = self.touches(one);
+            if self.worlds.iter().any(|world| world.owes_before(touches)) {
+                touches.reach_all();
+            }
             for other in &self.pending {
                 let theirs = self.touches(*other);
-                if theirs.changes() && !found.contains(other) && touches.meets(theirs) {
+                // What only reads matters if it was answered: by what was there before.
+                let told = theirs.changes() || matches!(self.known(*other), Known::Answer(_));
+                let matters = told && touches.meets(theirs);
+                if !found.contains(other) && (matters || self.comes_before(*other, one)) {
                     found.push(*other);
                 }
             }
@@ -339,13 +350,11 @@ impl<'h> Trial<'h> {
 
     /// Whether an earlier request of the same connection comes first.
     fn waits(&self, of: u32, world: &World) -> bool {
-        let lane = self.lane(of);
-        (self.pending.iter()).any(|other| {
-            *other < of
-                && self.lane(*other) == lane
-                && !world.has_done(*other)
-                && !self.adrift.contains(other)
-        })
+        (self.pending.iter()).any(|other| self.comes_before(*other, of) && !world.has_done(*other))
+    }
+
+    fn comes_before(&self, one: u32, other: u32) -> bool {
+        one < other && self.lane(one) == self.lane(other) && !self.adrift.contains(&one)
     }
 
     fn known(&self, of: u32) -> Known<'h> {
@@ -353,8 +362,7 @@ impl<'h> Trial<'h> {
         let end = end.and_then(|end| self.history.exchanges.get(end));
         let unanswered = matches!(self.request(of), Some(Request::Produce { acks: false, .. }));
         match end {
-            Some(Exchange::Answered { answer: Err(code), .. })
-                if INDETERMINATE.contains(code) => {}
+            Some(Exchange::Answered { answer: Err(code), .. }) if INDETERMINATE.contains(code) => {}
             Some(Exchange::Answered { answer, .. }) if !unanswered => return Known::Answer(answer),
             _ => {}
         }

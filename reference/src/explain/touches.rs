@@ -25,7 +25,7 @@ impl Touches {
             Request::AddPartition { txn, .. } | Request::AddGroup { txn, .. } => {
                 Touches { txn: Some(*txn), ..none }
             }
-            Request::Produce { partition, txn, .. } => {
+            Request::Produce { partition, txn, .. } | Request::Malformed { partition, txn, .. } => {
                 Touches { partition: Some(*partition), txn: txn.map(|(txn, _)| txn), ..none }
             }
             Request::SaveInTxn { txn, group, .. } => {
@@ -37,7 +37,9 @@ impl Touches {
             Request::Positions { group, .. } => {
                 Touches { group: Some(*group), changes: false, ..none }
             }
-            Request::Fetch { partition, .. } => {
+            Request::Fetch { partition, .. }
+            | Request::FetchByte { partition, .. }
+            | Request::ListOffsets { partition, .. } => {
                 Touches { partition: Some(*partition), changes: false, ..none }
             }
         }
@@ -46,6 +48,11 @@ impl Touches {
     /// Whether it changes anything for others.
     pub(super) fn changes(self) -> bool {
         self.changes
+    }
+
+    /// It waits for markers, and so reaches wherever they are written.
+    pub(super) fn reach_all(&mut self) {
+        self.all = true;
     }
 
     /// Whether the order of the two can matter.
@@ -78,8 +85,13 @@ fn shared<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
 /// The request by which the implicit part of this one would be asked for alone: TV2 adds what is written to.
 pub(super) fn implicit(request: &Request) -> Option<Request> {
     match request {
-        Request::Produce { partition, batch, txn: Some((txn, Protocol::Tv2)), .. } => {
-            Some(Request::AddPartition { txn: *txn, session: batch.session?, partition: *partition })
+        Request::Produce { partition, batch, txn: Some((txn, Protocol::Tv2)), .. }
+        | Request::Malformed { partition, batch, txn: Some((txn, Protocol::Tv2)), .. } => {
+            Some(Request::AddPartition {
+                txn: *txn,
+                session: batch.session?,
+                partition: *partition,
+            })
         }
         Request::SaveInTxn { txn, session, protocol: Protocol::Tv2, group, .. } => {
             Some(Request::AddGroup { txn: *txn, session: *session, group: *group })

@@ -26,8 +26,8 @@ const PASSING: [Code; 12] = [
     Code::OFFSET_NOT_AVAILABLE,
 ];
 
-/// Of more markers at one place than this not every order is tried.
-const MARKERS_MAX: usize = 3;
+/// More orders of owed markers than this are not tried.
+const ORDERS_MAX: usize = 64;
 
 /// What is known of how a request ended.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,10 @@ pub(super) enum Known<'h> {
     /// Nothing. The producer id that it gave, as later answers tell, if it gave one.
     Nothing(i64),
 }
+
+/// More is possible than can be tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooMuch;
 
 /// One possible broker.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +78,11 @@ impl World {
         self.done.retain(|other| *other != request);
     }
 
+    /// Whether the request asks for a transaction whose markers are not all written.
+    pub(super) fn owes_before(&self, touches: Touches) -> bool {
+        self.broker.owed().iter().any(|marker| touches.completes(marker))
+    }
+
     pub(super) fn restart(&mut self) {
         self.broker.restart();
     }
@@ -87,7 +96,7 @@ impl World {
         known: Known<'_>,
         instead: &mut Vec<Answer>,
         into: &mut Vec<World>,
-    ) {
+    ) -> Result<(), TooMuch> {
         let passing = matches!(known, Known::Answer(Err(code)) if PASSING.contains(code));
         if passing {
             into.push(self.clone());
@@ -98,13 +107,14 @@ impl World {
                 }
             }
         }
-        let orders = orders(self.broker.owed(), Touches::of(request));
+        let orders = orders(self.broker.owed(), Touches::of(request)).ok_or(TooMuch)?;
         for order in &orders[1..] {
             let mut world = self.clone();
             world.broker.write_owed(order);
             world.ask(number, request, known, passing, instead, into);
         }
         self.ask(number, request, known, passing, instead, into);
+        Ok(())
     }
 
     fn ask(
@@ -175,34 +185,58 @@ fn given(request: &Request, known: Known<'_>) -> i64 {
     }
 }
 
-/// Which owed markers may have been written before the request was carried out, and in which order. First comes none of them.
-/// Those that the request cannot see may have been written as well, or later.
-fn orders(owed: &[Marker], touches: Touches) -> Vec<Vec<usize>> {
+/// Which owed markers may have been written before the request was carried out, and in which order; first comes none of them.
+/// Those that the request cannot see may have been written as well, or later. None if there are too many ways.
+fn orders(owed: &[Marker], touches: Touches) -> Option<Vec<Vec<usize>>> {
     let mut orders = vec![Vec::new()];
-    if owed.is_empty() {
-        return orders;
-    }
-    let seen: Vec<usize> = (0..owed.len()).filter(|i| touches.sees(&owed[*i])).collect();
-    arrange(&seen[..seen.len().min(MARKERS_MAX)], &mut Vec::new(), &mut orders);
-    let completing: Vec<usize> =
-        (0..owed.len()).filter(|i| touches.completes(&owed[*i])).collect();
-    let whole: Vec<Vec<usize>> = (orders.iter())
-        .map(|order| {
-            let rest = completing.iter().filter(|i| !order.contains(i));
-            order.iter().chain(rest).copied().collect()
-        })
-        .collect();
-    for order in whole {
-        if !orders.contains(&order) {
-            orders.push(order);
+    let mut whole = vec![Vec::new()];
+    for (first, marker) in owed.iter().enumerate() {
+        // One place after another: what is written at different places is written independently.
+        if owed[..first].iter().any(|other| other.place == marker.place) {
+            continue;
+        }
+        let here: Vec<usize> = (0..owed.len()).filter(|i| owed[*i].place == marker.place).collect();
+        let completing: Vec<usize> =
+            here.iter().copied().filter(|i| touches.completes(&owed[*i])).collect();
+        let sees = touches.sees(marker);
+        if !sees && completing.is_empty() {
+            continue;
+        }
+        let mut ways = vec![Vec::new()];
+        arrange(&here, &mut Vec::new(), &mut ways);
+        let completes = |way: &&Vec<usize>| {
+            completing.iter().all(|one| way.contains(one))
+                && (sees || way.last().is_some_and(|last| completing.contains(last)))
+        };
+        whole = product(&whole, &ways.iter().filter(completes).collect::<Vec<_>>());
+        if sees {
+            orders = product(&orders, &ways.iter().collect::<Vec<_>>());
+        }
+        if orders.len() + whole.len() > ORDERS_MAX {
+            return None;
         }
     }
-    orders
+    orders.extend(whole);
+    let mut tried = Vec::new();
+    for order in orders {
+        if !tried.contains(&order) {
+            tried.push(order);
+        }
+    }
+    Some(tried)
+}
+
+fn product(ways: &[Vec<usize>], further: &[&Vec<usize>]) -> Vec<Vec<usize>> {
+    let both = |way: &Vec<usize>, more: &Vec<usize>| way.iter().chain(more).copied().collect();
+    ways.iter().flat_map(|way| further.iter().map(move |more| both(way, more))).collect()
 }
 
 /// Every selection of these in every order, after those that are chosen already; not the empty one.
 fn arrange(of: &[usize], chosen: &mut Vec<usize>, into: &mut Vec<Vec<usize>>) {
     for one in of {
+        if into.len() > ORDERS_MAX {
+            return;
+        }
         if chosen.contains(one) {
             continue;
         }
@@ -243,6 +277,6 @@ mod tests {
             offset: 0,
             isolation: crate::plan::Isolation::ReadCommitted,
         };
-        assert_eq!(orders(&[], Touches::of(&request)), [Vec::<usize>::new()]);
+        assert_eq!(orders(&[], Touches::of(&request)).unwrap(), [Vec::<usize>::new()]);
     }
 }

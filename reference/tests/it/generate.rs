@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onceness_reference::features::Features;
 use onceness_reference::generate::{plan, plans};
+use onceness_reference::plan::forge::{Forge, Number};
 use onceness_reference::plan::{
     Client, Delivery, Fate, Fault, Isolation, Op, Plan, Protocol, Saving, Step,
 };
@@ -33,12 +34,12 @@ fn different_seeds_give_different_plans() {
     assert_eq!(texts.len() as u64, SEEDS);
 }
 
-/// All 512 kinds of target: what is drawn for each is well formed, and asks for nothing that it cannot do.
+/// All 1,024 kinds of target: what is drawn for each is well formed, and asks for nothing that it cannot do.
 #[test]
 fn plans_keep_within_what_the_target_can_do() {
     let flag = |bits: u64, place: u64| bits >> place & 1 == 1;
-    for seed in 0..32 * SEEDS {
-        let bits = seed % 512;
+    for seed in 0..64 * SEEDS {
+        let bits = seed % 1024;
         let features = Features {
             tv1: flag(bits, 0),
             tv2: flag(bits, 1),
@@ -49,6 +50,7 @@ fn plans_keep_within_what_the_target_can_do() {
             pause: flag(bits, 6),
             dear: flag(bits, 7),
             shared: flag(bits, 8),
+            forging: flag(bits, 9),
         };
         let (_, plan) = plan(seed, features);
         assert_eq!(plan.check(), Ok(()), "seed {seed}");
@@ -73,6 +75,7 @@ fn needs(plan: &Plan) -> Needs {
         dear: false,
         members: consumers.clone().any(|consumer| consumer.member && !consumer.shared),
         shared: consumers.any(|consumer| consumer.shared),
+        forging: !plan.forgers().is_empty(),
     })
 }
 
@@ -89,6 +92,7 @@ impl Needs {
             && (can.pause || !need.pause)
             && (can.members || !need.members)
             && (can.shared || !need.shared)
+            && (can.forging || !need.forging)
     }
 }
 
@@ -155,6 +159,20 @@ const MINIMUMS: &[(u32, &[&str])] = &[
     (130, &["at most once", "rewind", "replaced member", "zombie that writes or ends"]),
     (80, &["fate of a preparation", "member that shares"]),
     (20, &["stall"]),
+    (130, &["forged batch", "forged batch with a flaw", "forged repeat"]),
+    (
+        80,
+        &[
+            "forged fetch",
+            "forged gap",
+            "forged list",
+            "forged overlap",
+            "forged start",
+            "forged wrap",
+        ],
+    ),
+    (45, &["forged end", "forged partition", "forged save"]),
+    (14, &["forged group"]),
 ];
 
 /// In how many of so many plans each thing occurs at least once.
@@ -286,8 +304,27 @@ fn op_name(op: &Op) -> &'static str {
         Op::Forward { .. } => "forward",
         Op::Rewind => "rewind",
         Op::Stall => "stall",
+        Op::Forge(forge) => forge_name(forge),
         Op::Crash => "crash",
         Op::Close => "close",
+    }
+}
+
+fn forge_name(forge: &Forge) -> &'static str {
+    match forge {
+        Forge::Produce { flaw: Some(_), .. } => "forged batch with a flaw",
+        Forge::Produce { number: Number::Next, .. } => "forged batch",
+        Forge::Produce { number: Number::Repeat { .. }, .. } => "forged repeat",
+        Forge::Produce { number: Number::Within { .. }, .. } => "forged overlap",
+        Forge::Produce { number: Number::Gap { .. } | Number::Zero, .. } => "forged gap",
+        Forge::Produce { number: Number::Wrap { .. }, .. } => "forged wrap",
+        Forge::AddPartition { .. } => "forged partition",
+        Forge::AddGroup { .. } => "forged group",
+        Forge::End { .. } => "forged end",
+        Forge::Init { .. } => "forged start",
+        Forge::Save { .. } => "forged save",
+        Forge::Fetch { .. } => "forged fetch",
+        Forge::List { .. } => "forged list",
     }
 }
 

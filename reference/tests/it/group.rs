@@ -68,7 +68,7 @@ fn fencing_forgets_what_is_pending() {
     talk.init().unwrap_err();
     talk.finish();
     assert_eq!(talk.position(), Ok(None));
-    assert_eq!(talk.save_in(Tv1, zombie, None, 8), Err(Code::PRODUCER_FENCED));
+    assert_eq!(talk.save_in(Tv1, zombie, None, 8), Err(Code::INVALID_PRODUCER_EPOCH));
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn zombies_save_nothing_in_transactions() {
     for protocol in [Tv1, Tv2] {
         let (mut talk, session) = open();
         let mut save = |session| talk.save_in(protocol, session, None, 1);
-        assert_eq!(save(epochs_on(session, -1)), Err(Code::PRODUCER_FENCED));
-        assert_eq!(save(epochs_on(session, 1)), Err(Code::PRODUCER_FENCED));
+        assert_eq!(save(epochs_on(session, -1)), Err(Code::INVALID_PRODUCER_EPOCH));
+        assert_eq!(save(epochs_on(session, 1)), Err(Code::INVALID_PRODUCER_EPOCH));
         assert_eq!(save(STRANGER), Err(Code::INVALID_PRODUCER_ID_MAPPING));
         assert_eq!(talk.position(), Ok(None));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use onceness_reference::features::Features;
 use onceness_reference::generate::plan;
+use onceness_reference::plan::forge::{Forge, Number, Pose};
 use onceness_reference::plan::{Client, Delivery, Fate, Fault, Op, Plan, Round, Step};
 use onceness_reference::smaller::{measure, smaller};
 
@@ -169,5 +170,35 @@ fn how_much_is_sent() {
         assert_eq!((partition.0, batches.len(), batches[0].len()), (0, 1, 1));
         assert_eq!(batches[0][0].key.0, 0);
         assert_eq!(plan.partitions, 1);
+    }
+}
+
+/// What is forged becomes plainer in every parameter that does not matter, and in the end an ordinary send.
+#[test]
+fn what_is_forged() {
+    let forges = |plan: &Plan, wanted: fn(&Forge) -> bool| {
+        any_step(plan, |_, step| matches!(&step.op, Op::Forge(forge) if wanted(forge)))
+    };
+    let found = shrinks_to(2, 1, |plan| {
+        forges(plan, |forge| matches!(forge, Forge::Produce { number: Number::Repeat { .. }, .. }))
+    });
+    for plan in found {
+        let Some(Op::Forge(forge)) = plan.steps().last().map(|step| &step.op) else {
+            panic!("{plan:#?}")
+        };
+        let Forge::Produce { to, records, pose, number, plain, flaw } = forge else {
+            panic!("{forge:?}")
+        };
+        assert_eq!((to.0, records.len(), *pose), (0, 1, Pose::Own));
+        assert_eq!((*number, *plain, *flaw), (Number::Repeat { back: 1 }, false, None));
+    }
+    let sends = shrinks_to(2, 1, |plan| {
+        any_step(plan, |client, step| {
+            let sends = matches!(step.op, Op::Send { .. } | Op::Forge(Forge::Produce { .. }));
+            client.delivery == Some(Delivery::Idempotent) && sends
+        })
+    });
+    for plan in sends {
+        assert!(plan.steps().all(|step| !matches!(step.op, Op::Forge(_))), "{plan:#?}");
     }
 }

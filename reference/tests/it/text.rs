@@ -7,11 +7,12 @@ use onceness_reference::code::Code;
 use onceness_reference::features::Features;
 use onceness_reference::generate::plans;
 use onceness_reference::history::{
-    Call, Event, Fetched, HISTORY_VERSION, Header, History, Outcome, Record, Reply, Seen, Sequence,
-    Skip,
+    Call, Event, Fetched, Forged, HISTORY_VERSION, Header, History, Outcome, Record, Reply, Seen,
+    Sequence, Skip,
 };
 use onceness_reference::ids::{ClientId, EventId, GroupId, Key, Partition, StepId, Tag};
-use onceness_reference::plan::{Client, Delivery, Fate, Fault, Isolation};
+use onceness_reference::plan::forge::{Flaw, Forge, Number, Pose};
+use onceness_reference::plan::{Client, Delivery, Fate, Fault, Isolation, NewRecord};
 use onceness_reference::text::{
     HistoryReader, TextError, history_to_lines, plan_from_json, plan_to_json, schemas,
 };
@@ -108,7 +109,7 @@ fn damaged_plans_of_another_form() {
         line 17, field rounds[2].steps[1].op.send.batches[0][0].tag: invalid type: string "r1", expected u32 (column 90)
         line 14, field rounds[1].steps[0].id: invalid value: integer `-2`, expected u32 (column 26)
         line 16, field rounds[2].steps[0].op.send.batches[0][0].value: unknown field `value`, expected `tag` or `key` (column 106)
-        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `stall`, `crash`, `close` (column 52)
+        line 14, field rounds[1].steps[0].op: unknown variant `bgin`, expected one of `open`, `send`, `begin`, `commit`, `abort`, `poll`, `process`, `save`, `save_in_transaction`, `forward`, `rewind`, `stall`, `forge`, `crash`, `close` (column 52)
         line 19, field rounds[3].steps[0].fate.held.round: unknown field `round`, expected `rounds` (column 83)
         line 20: missing field `partitions` (column 1)
         line 6, field clients[0].delivery.transactional.protocol: unknown variant `tv3`, expected `tv1` or `tv2` (column 75)
@@ -169,6 +170,17 @@ fn everything() -> History {
     let seen = vec![Seen { offset: 3, tag: Some(Tag(1)) }, Seen { offset: 4, tag: None }];
     let positions = vec![(Partition(0), 3), (Partition(1), 0)];
     let maybe = vec![(Partition(0), Some(3)), (Partition(1), None)];
+    let forge = Forge::Produce {
+        to: Partition(0),
+        records: vec![NewRecord { tag: Tag(2), key: Key(0) }],
+        pose: Pose::Behind { epochs: 1 },
+        number: Number::Gap { by: 2 },
+        plain: true,
+        flaw: Some(Flaw::Control),
+    };
+    let (session, first, generation) = (Some((7, 0)), Some(5), Some(1));
+    let (records, offset) = (vec![record], Some(4));
+    let forged = Forged { forge, session, first, records, offset, generation };
     let mut events = Vec::new();
     let calls = [
         (
@@ -206,6 +218,7 @@ fn everything() -> History {
         ),
         (Call::Rewind, Outcome::Done(Reply::Positions(maybe))),
         (Call::Stall, Outcome::Done(Reply::Nothing)),
+        (Call::Forge(forged), Outcome::Refused(Code(45))),
         (Call::Close, Outcome::Done(Reply::Opened { session: None, positions: vec![] })),
     ];
     for (step, (call, outcome)) in calls.into_iter().enumerate() {
@@ -258,7 +271,11 @@ fn everything() -> History {
     events.push(Event::Stuck { what: "the \"last\"\nstable offset – of p0".to_owned() });
     let clients = vec![Client { id: client, delivery, consumer: None }];
     let (version, target) = (HISTORY_VERSION, "memory".to_owned());
-    History { header: Header { version, target, partitions: 2, clients }, events }
+    History {
+        header: Header { version, target, partitions: 2, clients },
+        events,
+        exchanges: Vec::new(),
+    }
 }
 
 #[test]

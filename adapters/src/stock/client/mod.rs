@@ -141,6 +141,8 @@ impl StockClient {
             Op::SaveInTransaction => self.save_in_transaction(turn).await,
             Op::Rewind => self.rewind(turn).await,
             Op::Stall => self.stall(turn).await,
+            // No library sends what is forged.
+            Op::Forge(_) => Err(Skip::Unsupported),
         }
     }
 

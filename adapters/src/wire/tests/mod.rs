@@ -3,3 +3,4 @@
 mod kafka;
 mod old_broker;
 mod reading_answers;
+mod twin;

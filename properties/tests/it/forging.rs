@@ -1,0 +1,80 @@
+//! Who forges requests is judged by nobody, and is nobody's excuse.
+
+use onceness_properties::{Verdict, judge};
+use onceness_reference::code::Code;
+use onceness_reference::history::{Call, Forged, Outcome, Record};
+use onceness_reference::ids::{Key, Partition, Tag};
+use onceness_reference::plan::forge::{Forge, Number, Pose};
+use onceness_reference::plan::{Delivery, Protocol};
+
+use crate::story::{Story, producer, transactional};
+
+fn forge(tags: &[u32]) -> Call {
+    let record = |tag: &u32| Record { tag: Tag(*tag), key: Key(0), from: None };
+    Call::Forge(Forged {
+        forge: Forge::Produce {
+            to: Partition(0),
+            records: Vec::new(),
+            pose: Pose::Own,
+            number: Number::Gap { by: 1 },
+            plain: false,
+            flaw: None,
+        },
+        session: Some((7, 0)),
+        first: Some(1),
+        records: tags.iter().map(record).collect(),
+        offset: None,
+        generation: None,
+    })
+}
+
+const REFUSED: Outcome = Outcome::Refused(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+
+/// c1 is told that its record was refused, and its own r2 is lost; what a reader finds of it all is not judged.
+#[test]
+fn nothing_of_a_forger_is_judged() {
+    let mut story = Story::of([producer(Delivery::Idempotent), producer(Delivery::Idempotent)]);
+    story.open(0, 0, None);
+    story.open(1, 0, None);
+    story.sent(0, 0, &[1], 0);
+    story.sent(1, 0, &[2], 1);
+    story.does(1, forge(&[3]), REFUSED);
+    story.healed();
+    story.read(0, 3, &[(0, 1), (1, 3), (2, 3)]);
+    story.accuses_none();
+}
+
+/// c0's r1 is gone, whoever forged what beside it.
+#[test]
+fn bystanders_are_judged_as_ever() {
+    let mut story = Story::of([producer(Delivery::Idempotent), producer(Delivery::Idempotent)]);
+    story.open(0, 0, None);
+    story.open(1, 0, None);
+    let lost = story.sent(0, 0, &[1], 0);
+    story.does(1, forge(&[3]), REFUSED);
+    story.healed();
+    story.read(0, 3, &[(1, 3)]);
+    let accused = judge(&story.history).into_iter().any(|judgement| match judgement.verdict {
+        Verdict::Violated(violations) => {
+            violations.iter().any(|violation| violation.evidence.contains(&lost))
+        }
+        _ => false,
+    });
+    assert!(accused, "r1 is lost, and the evidence is where it was");
+}
+
+/// c1 never forged, but its transactional id is a forger's: it may be fenced by it, without an opening.
+#[test]
+fn who_shares_a_name_with_a_forger_is_not_judged_either() {
+    let id = || producer(transactional(Protocol::Tv2));
+    let mut story = Story::of([id(), id()]);
+    story.open(0, 0, None);
+    story.open(1, 1, None);
+    story.does(0, forge(&[3]), REFUSED);
+    story.begin(1);
+    story.sent(1, 0, &[4], 0);
+    story.commit(1);
+    story.healed();
+    story.read(0, 1, &[]);
+    story.accuses_none();
+}

@@ -22,7 +22,7 @@ pub(crate) enum Place {
     Group(GroupId),
 }
 
-/// A marker to be written: the transaction's outcome at one place. Without a place, only the completion is due.
+/// A marker to be written: the transaction's outcome at one place. Without a place: that it is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) txn: TxnId,
@@ -281,10 +281,11 @@ impl Txn {
     ) -> Result<Session, Code> {
         let current = expected.is_none_or(|expected| expected == self.session);
         if !current && self.session.epoch != -1 {
-            return match expected == self.told {
-                true => Ok(self.session),
-                false => Err(Code::PRODUCER_FENCED),
-            };
+            if expected != self.told {
+                return Err(Code::PRODUCER_FENCED);
+            }
+            self.state = State::Empty;
+            return Ok(self.session);
         }
         self.state = State::Empty;
         self.told = expected;
@@ -421,9 +422,9 @@ impl Txn {
         let mut markers: Vec<Marker> = (self.places.iter())
             .map(|place| Marker::new(id, marker, ending, Some(*place)))
             .collect();
-        if markers.is_empty() {
-            markers.push(Marker::new(id, marker, ending, None));
-        }
+        // The coordinator writes that it is complete by itself, after all markers: for a moment a log is closed to the
+        // transaction that is not complete.
+        markers.push(Marker::new(id, marker, ending, None));
         if rules.tears_commits {
             let partitions =
                 |marker: &&mut Marker| matches!(marker.place, Some(Place::Partition(_)));

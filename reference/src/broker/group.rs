@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
 use crate::ids::{Offset, Partition};
-use crate::protocol::{Ending, Member};
+use crate::protocol::{Ending, Member, Session};
 use crate::rules::Rules;
 
 use super::membership::Membership;
@@ -18,7 +18,7 @@ const SAVES_KEPT: usize = 4096;
 pub(super) struct Group {
     pub(super) membership: Membership,
     saved: Vec<Saved>,
-    pending: Vec<(i64, Saved)>,
+    pending: Vec<(Session, Saved)>,
     /// How many positions were ever saved: the place of the next one in the coordinator's own log.
     writes: u64,
 }
@@ -88,12 +88,17 @@ impl Group {
         self.saved.reverse();
     }
 
+    /// Whether that session has saved in a transaction whose marker is not written here yet.
+    pub(super) fn in_transaction(&self, session: Session) -> bool {
+        self.pending.iter().any(|(owner, _)| *owner == session)
+    }
+
     /// TxnOffsetCommit.
-    pub(super) fn save_pending(&mut self, producer: i64, positions: &[(Partition, Offset)]) {
+    pub(super) fn save_pending(&mut self, session: Session, positions: &[(Partition, Offset)]) {
         for &(partition, offset) in positions {
             self.writes += 1;
             let saved = Saved { partition, offset, written: self.writes };
-            self.pending.push((producer, saved));
+            self.pending.push((session, saved));
         }
     }
 
@@ -101,7 +106,7 @@ impl Group {
     /// one that was *written* later wins (`OffsetMetadataManager.completeTransactionalOffsets`).
     pub(super) fn end_transaction(&mut self, producer: i64, ending: Ending) {
         let (ended, open): (Vec<_>, Vec<_>) =
-            (self.pending.drain(..)).partition(|(owner, _)| *owner == producer);
+            (self.pending.drain(..)).partition(|(owner, _)| owner.producer == producer);
         self.pending = open;
         if ending == Ending::Commit {
             self.saved.extend(ended.iter().map(|(_, saved)| *saved));

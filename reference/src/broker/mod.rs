@@ -90,21 +90,17 @@ impl Broker {
                 Ok(Response::Ended(ended.session))
             }
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
-                // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Kafka skips the
-                // transaction once the session has saved in it; asking always is stricter, and no client can tell.
-                let place = Place::Group(*group);
-                if *protocol == Protocol::Tv2 {
-                    self.coordinator.add(&self.rules, *txn, *session, place).map_err(verified)?;
+                // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Who has saved in it
+                // already is in it until its marker is written here, as for any other log (`UnifiedLog.hasOngoingTransaction`).
+                if !self.group(*group).in_transaction(*session) {
+                    self.admit_group(*txn, *session, *protocol, *group)?;
                 }
-                (self.coordinator)
-                    .check_open(&self.rules, *txn, *session, place)
-                    .map_err(verified)?;
                 self.check_member(*group, member.as_ref(), true)?;
                 let when = self.rules.transactional_positions;
                 let group = self.group(*group);
                 match when {
                     TransactionalPositions::AtCommit => {
-                        group.save_pending(session.producer, positions);
+                        group.save_pending(*session, positions);
                     }
                     TransactionalPositions::AtOnce => group.save(positions),
                     TransactionalPositions::Never => {}
@@ -210,6 +206,29 @@ impl Broker {
                 Ok(())
             }
         }
+    }
+
+    /// Does what comes before a transactional write, and no more: the transaction is asked for, and TV2 adds to it.
+    pub(crate) fn admit_alone(&mut self, request: &Request) {
+        // That it is refused is for the whole request to say.
+        let _ = match request {
+            Request::Produce { partition, batch, txn: Some((txn, protocol)), .. }
+            | Request::Malformed { partition, batch, txn: Some((txn, protocol)), .. } => {
+                let Some(session) = batch.session else { return };
+                let open = |log: &Log| log.in_transaction(session);
+                if self.logs.get(partition).is_none_or(open) {
+                    return;
+                }
+                self.admit(*partition, session, batch.first_sequence, *txn, *protocol)
+            }
+            Request::SaveInTxn { txn, session, protocol, group, .. } => {
+                if self.group(*group).in_transaction(*session) {
+                    return;
+                }
+                self.admit_group(*txn, *session, *protocol, *group)
+            }
+            _ => Ok(()),
+        };
     }
 
     /// The producer id that is given out next.
@@ -358,7 +377,7 @@ impl Broker {
             return Err(Code::INVALID_PRODUCER_EPOCH);
         }
         if rules.verifies_writes {
-            log.await_verification(session, first_sequence);
+            log.await_verification(session, first_sequence, protocol == Protocol::Tv2);
         }
         let admitted = match protocol {
             Protocol::Tv2 => self.coordinator.add(&rules, txn, session, place),
@@ -371,6 +390,21 @@ impl Broker {
             Code::CONCURRENT_TRANSACTIONS if protocol == Protocol::Tv1 => Code::NOT_ENOUGH_REPLICAS,
             other => other,
         })
+    }
+
+    /// The first save of a transaction in a group: TV2 adds the group, TV1 has it verified.
+    fn admit_group(
+        &mut self,
+        txn: TxnId,
+        session: Session,
+        protocol: Protocol,
+        group: GroupId,
+    ) -> Result<(), Code> {
+        let place = Place::Group(group);
+        if protocol == Protocol::Tv2 {
+            self.coordinator.add(&self.rules, txn, session, place).map_err(verified)?;
+        }
+        self.coordinator.check_open(&self.rules, txn, session, place).map_err(verified)
     }
 
     fn schedule(&mut self, markers: Vec<Marker>) {
@@ -394,7 +428,7 @@ impl Broker {
             Some(Place::Group(group)) => {
                 (self.group(group)).end_transaction(marker.session.producer, marker.ending);
             }
-            // A transaction that nothing was added to has no marker to write.
+            // The coordinator's own note, in its own log.
             None => {}
         }
         self.coordinator.marked(marker.txn);

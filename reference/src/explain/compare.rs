@@ -33,16 +33,14 @@ pub(super) fn compare(request: &Request, model: &Answer, seen: &Answer) -> Fit {
 
 /// A broker may return less than there is, but nothing else, and must say of all of it what was aborted.
 fn fetched(request: &Request, model: &FetchReply, seen: &FetchReply) -> Fit {
-    let (Request::Fetch { offset, isolation, .. } | Request::FetchByte { offset, isolation, .. }) =
-        request
-    else {
+    let (Request::Fetch { isolation, .. } | Request::FetchByte { isolation, .. }) = request else {
         return Fit::Differs;
     };
     let too_far = seen.high_watermark > model.high_watermark
         || (seen.last_stable >= 0 && seen.last_stable > model.last_stable);
     let prefix = seen.batches.len() <= model.batches.len()
         && seen.batches.iter().zip(&model.batches).all(|(seen, model)| is_same(seen, model));
-    if too_far || !prefix || !tells_aborted(*offset, *isolation, model, seen) {
+    if too_far || !prefix || !tells_aborted(*isolation, model, seen) {
         return Fit::Differs;
     }
     let behind = seen.high_watermark < model.high_watermark
@@ -63,16 +61,17 @@ fn is_same(seen: &LogBatch, model: &LogBatch) -> bool {
     }
 }
 
-/// All aborted transactions that overlap what was returned must be listed (else aborted records are shown), and no other
-/// (else committed records of the same producer are hidden).
-fn tells_aborted(offset: i64, isolation: Isolation, model: &FetchReply, seen: &FetchReply) -> bool {
+/// All aborted transactions that overlap what was returned must be listed (else aborted records are shown), and none that ended
+/// before (else committed records of the same producer are hidden). Those that begin behind it do no harm.
+fn tells_aborted(isolation: Isolation, model: &FetchReply, seen: &FetchReply) -> bool {
     if isolation == Isolation::ReadUncommitted {
         return true;
     }
-    let end = seen.batches.last().map_or(offset, |batch| batch.last + 1);
-    let needed = model.aborted.iter().filter(|(_, first)| *first < end);
+    // Of nothing nothing has to be told.
+    let last = seen.batches.last().map_or(-1, |batch| batch.last);
+    let needed = model.aborted.iter().filter(|(_, first)| *first <= last);
     needed.clone().all(|one| seen.aborted.contains(one))
-        && seen.aborted.iter().all(|one| model.aborted.contains(one))
+        && (seen.aborted.iter()).all(|one| one.1 > last || model.aborted.contains(one))
 }
 
 /// Newer clients are told in a word of its own that a partition is outside of the transaction (KIP-890).

@@ -19,7 +19,7 @@ mod world;
 use crate::code::Code;
 use crate::exchanges::{Exchange, Lane};
 use crate::history::History;
-use crate::protocol::{Answer, Request};
+use crate::protocol::{Answer, Request, Session};
 use crate::rules::Rules;
 
 use touches::Touches;
@@ -216,7 +216,9 @@ impl<'h> Trial<'h> {
     }
 
     fn answered(&mut self, of: u32) -> Result<Option<u32>, Stop> {
-        let Known::Answer(_) = self.known(of) else { return Ok(None) };
+        if let Known::Nothing(_) = self.known(of) {
+            return Ok(None);
+        }
         (self.ways, self.instead) = (0, Vec::new());
         let others: Vec<u32> = self.rivals(of);
         let mut next = Vec::new();
@@ -225,7 +227,7 @@ impl<'h> Trial<'h> {
         }
         self.pending.retain(|other| *other != of);
         for world in &mut next {
-            world.forget_done(of);
+            world.forget(of);
         }
         self.worlds = fewest_odd(next);
         match self.worlds.is_empty() {
@@ -251,6 +253,15 @@ impl<'h> Trial<'h> {
             return Ok(());
         }
         let Some(request) = self.request(of) else { return Ok(()) };
+        if !others.is_empty() {
+            for one in others.iter().chain([&of]) {
+                let admitted = self.request(*one).and_then(|request| world.admit(*one, request));
+                if let Some(admitted) = admitted.filter(|_| !self.waits(*one, &world)) {
+                    self.ways += 1;
+                    self.advance(admitted, of, others, into)?;
+                }
+            }
+        }
         for other in others {
             if world.has_done(*other) || self.waits(*other, &world) {
                 continue;
@@ -296,12 +307,12 @@ impl<'h> Trial<'h> {
             self.any_of(world, &pending, &mut next)?;
         }
         let lost: Vec<u32> = (self.pending.iter().copied())
-            .filter(|one| !matches!(self.known(*one), Known::Answer(_)))
+            .filter(|one| matches!(self.known(*one), Known::Nothing(_)))
             .collect();
         self.pending.retain(|one| !lost.contains(one));
         self.adrift.retain(|one| !lost.contains(one));
         for mut world in next {
-            lost.iter().for_each(|one| world.forget_done(*one));
+            lost.iter().for_each(|one| world.forget(*one));
             world.restart();
             add(&mut self.worlds, world);
         }
@@ -337,7 +348,7 @@ impl<'h> Trial<'h> {
             for other in &self.pending {
                 let theirs = self.touches(*other);
                 // What only reads matters if it was answered: by what was there before.
-                let told = theirs.changes() || matches!(self.known(*other), Known::Answer(_));
+                let told = theirs.changes() || !matches!(self.known(*other), Known::Nothing(_));
                 let matters = told && touches.meets(theirs);
                 if !found.contains(other) && (matters || self.comes_before(*other, one)) {
                     found.push(*other);
@@ -362,11 +373,34 @@ impl<'h> Trial<'h> {
         let end = end.and_then(|end| self.history.exchanges.get(end));
         let unanswered = matches!(self.request(of), Some(Request::Produce { acks: false, .. }));
         match end {
+            Some(Exchange::Answered { answer: Err(Code::INVALID_PRODUCER_EPOCH), .. })
+                if self.is_overtaken(of) =>
+            {
+                return Known::Overtaken;
+            }
             Some(Exchange::Answered { answer: Err(code), .. }) if INDETERMINATE.contains(code) => {}
+            // Joining is two requests: a successor that comes between them fences whom it has let replace its predecessor.
+            Some(Exchange::Answered { answer: Err(_), .. })
+                if matches!(self.request(of), Some(Request::Join { .. })) => {}
             Some(Exchange::Answered { answer, .. }) if !unanswered => return Known::Answer(answer),
             _ => {}
         }
         Known::Nothing(self.producer_after(of))
+    }
+
+    /// Whether a transactional write of the same producer and a later epoch was under way at the same time: Kafka asks for both
+    /// transactions together and refuses the earlier one (`AddPartitionsToTxnManager.addTxnData`), true or forged.
+    fn is_overtaken(&self, of: u32) -> bool {
+        let Some(session) = self.request(of).and_then(writes) else { return false };
+        let until = self.ends.get(of as usize).copied().flatten().unwrap_or(usize::MAX);
+        let overlaps = |other: u32| {
+            let end = self.ends.get(other as usize).copied().flatten();
+            (other as usize) < until && end.is_none_or(|end| end > of as usize)
+        };
+        let later =
+            |other: Session| other.producer == session.producer && other.epoch > session.epoch;
+        (0..self.history.exchanges.len() as u32)
+            .any(|other| self.request(other).and_then(writes).is_some_and(later) && overlaps(other))
     }
 
     /// The producer id that a transactional id has next, as far as later answers tell; else one that nobody has.
@@ -402,6 +436,16 @@ impl<'h> Trial<'h> {
 
     fn touches(&self, of: u32) -> Touches {
         self.request(of).map(Touches::of).unwrap_or_default()
+    }
+}
+
+/// The session of a transactional write.
+fn writes(request: &Request) -> Option<Session> {
+    match request {
+        Request::Produce { batch, txn: Some(_), .. }
+        | Request::Malformed { batch, txn: Some(_), .. } => batch.session,
+        Request::SaveInTxn { session, .. } => Some(*session),
+        _ => None,
     }
 }
 

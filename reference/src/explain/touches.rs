@@ -2,7 +2,6 @@
 
 use crate::broker::{Marker, Place};
 use crate::ids::{GroupId, Partition, TxnId};
-use crate::plan::Protocol;
 use crate::protocol::Request;
 
 /// The parts of a broker that a request reads or changes.
@@ -80,22 +79,4 @@ impl Touches {
 
 fn shared<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
     one.is_some() && one == other
-}
-
-/// The request by which the implicit part of this one would be asked for alone: TV2 adds what is written to.
-pub(super) fn implicit(request: &Request) -> Option<Request> {
-    match request {
-        Request::Produce { partition, batch, txn: Some((txn, Protocol::Tv2)), .. }
-        | Request::Malformed { partition, batch, txn: Some((txn, Protocol::Tv2)), .. } => {
-            Some(Request::AddPartition {
-                txn: *txn,
-                session: batch.session?,
-                partition: *partition,
-            })
-        }
-        Request::SaveInTxn { txn, session, protocol: Protocol::Tv2, group, .. } => {
-            Some(Request::AddGroup { txn: *txn, session: *session, group: *group })
-        }
-        _ => None,
-    }
 }

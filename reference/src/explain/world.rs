@@ -7,7 +7,7 @@ use crate::protocol::{Answer, Request, Response};
 use crate::rules::Rules;
 
 use super::compare::{Fit, compare};
-use super::touches::{Touches, implicit};
+use super::touches::Touches;
 
 /// Refused before anything was done, and worth asking again: the broker is busy, loading, moving, or not told yet.
 /// Always allowed (KIP-98; `Errors.java`); whether it ends is a matter of progress, not of answers.
@@ -34,6 +34,8 @@ const ORDERS_MAX: usize = 64;
 pub(super) enum Known<'h> {
     /// It was answered so.
     Answer(&'h Answer),
+    /// It was refused, for another of the same producer and of a later epoch was under way.
+    Overtaken,
     /// Nothing. The producer id that it gave, as later answers tell, if it gave one.
     Nothing(i64),
 }
@@ -48,6 +50,8 @@ pub(super) struct World {
     broker: Broker,
     /// Requests that were carried out, and are not answered yet or never.
     done: Vec<u32>,
+    /// Requests whose implicit part was carried out, and not the rest.
+    admitted: Vec<u32>,
     /// Producer ids that were given out.
     producers: Vec<i64>,
     /// Answers that are not those of this model, and break nothing: the request, and what the model answers.
@@ -59,6 +63,7 @@ impl World {
         World {
             broker: Broker::new(rules, partitions),
             done: Vec::new(),
+            admitted: Vec::new(),
             producers: Vec::new(),
             odd: Vec::new(),
         }
@@ -70,12 +75,29 @@ impl World {
     }
 
     pub(super) fn note_done(&mut self, request: u32) {
+        self.admitted.retain(|other| *other != request);
         self.done.push(request);
         self.done.sort_unstable();
     }
 
-    pub(super) fn forget_done(&mut self, request: u32) {
+    pub(super) fn forget(&mut self, request: u32) {
+        self.admitted.retain(|other| *other != request);
         self.done.retain(|other| *other != request);
+    }
+
+    /// The world in which only the implicit part of the request was carried out so far, if there is one and it matters: what
+    /// it adds to a transaction is there for others before the leader or the group's coordinator goes on.
+    pub(super) fn admit(&self, number: u32, request: &Request) -> Option<World> {
+        if self.has_done(number) || self.admitted.contains(&number) {
+            return None;
+        }
+        let mut admitted = self.clone();
+        admitted.broker.admit_alone(request);
+        (admitted.broker != self.broker).then(|| {
+            admitted.admitted.push(number);
+            admitted.admitted.sort_unstable();
+            admitted
+        })
     }
 
     /// Whether the request asks for a transaction whose markers are not all written.
@@ -97,15 +119,14 @@ impl World {
         instead: &mut Vec<Answer>,
         into: &mut Vec<World>,
     ) -> Result<(), TooMuch> {
-        let passing = matches!(known, Known::Answer(Err(code)) if PASSING.contains(code));
+        let passing = match known {
+            Known::Answer(Err(code)) => PASSING.contains(code),
+            Known::Overtaken => true,
+            _ => false,
+        };
         if passing {
             into.push(self.clone());
-            if let Some(implicit) = implicit(request) {
-                let mut admitted = self.clone();
-                if admitted.broker.handle(&implicit).is_ok() && admitted != self {
-                    into.push(admitted);
-                }
-            }
+            into.extend(self.admit(number, request));
         }
         let orders = orders(self.broker.owed(), Touches::of(request)).ok_or(TooMuch)?;
         for order in &orders[1..] {
@@ -128,11 +149,19 @@ impl World {
     ) {
         let given = given(request, known);
         self.broker.give_next(given);
-        let answer = self.broker.handle(request);
+        // A broker that may return less may tell of more than that what was aborted (its index is sparse).
+        let answer = match request {
+            Request::FetchByte { partition, offset, isolation } => {
+                let (partition, offset, isolation) = (*partition, *offset, *isolation);
+                self.broker.handle(&Request::Fetch { partition, offset, isolation })
+            }
+            request => self.broker.handle(request),
+        };
         // No trace of what was not given out after all, so that equal worlds look equal.
         self.broker.give_next(0);
         let fit = match known {
             Known::Nothing(_) => Fit::Same,
+            Known::Overtaken => Fit::Odd,
             Known::Answer(seen) => match compare(request, &answer, seen) {
                 Fit::Same if self.is_given_twice(&answer, given) => Fit::Differs,
                 fit => fit,

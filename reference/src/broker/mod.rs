@@ -12,6 +12,7 @@ mod membership;
 mod partition;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::code::Code;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
@@ -36,9 +37,10 @@ const ALL: usize = usize::MAX;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     rules: Rules,
-    logs: BTreeMap<Partition, Log>,
+    /// Shared with copies of this broker until one of them writes.
+    logs: BTreeMap<Partition, Arc<Log>>,
     coordinator: Coordinator,
-    groups: BTreeMap<GroupId, Group>,
+    groups: BTreeMap<GroupId, Arc<Group>>,
     /// Markers that ended transactions still have to write.
     markers: Vec<Marker>,
 }
@@ -49,7 +51,7 @@ impl Broker {
         Broker {
             rules,
             logs: (0..partitions)
-                .map(|number| (Partition(number.into()), Log::default()))
+                .map(|number| (Partition(number.into()), Arc::default()))
                 .collect(),
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
@@ -190,7 +192,7 @@ impl Broker {
 
     /// Where a group has a position, saved or pending.
     pub fn saved_partitions(&self, group: GroupId) -> BTreeSet<Partition> {
-        self.groups.get(&group).map(Group::partitions).unwrap_or_default()
+        self.groups.get(&group).map(|group| group.partitions()).unwrap_or_default()
     }
 
     /// DeleteGroups, of one.
@@ -215,7 +217,7 @@ impl Broker {
             Request::Produce { partition, batch, txn: Some((txn, protocol)), .. }
             | Request::Malformed { partition, batch, txn: Some((txn, protocol)), .. } => {
                 let Some(session) = batch.session else { return };
-                let open = |log: &Log| log.in_transaction(session);
+                let open = |log: &Arc<Log>| log.in_transaction(session);
                 if self.logs.get(partition).is_none_or(open) {
                     return;
                 }
@@ -280,11 +282,11 @@ impl Broker {
     /// Durable is the log, the coordinator's transactions and the groups' positions. What leaders know of producers and
     /// of aborted transactions is rebuilt from the log. Markers of decided transactions are sent again.
     pub fn restart(&mut self) {
-        for log in self.logs.values_mut() {
+        for log in self.logs.values_mut().map(Arc::make_mut) {
             log.restart(&self.rules);
         }
         if self.rules.forgets_positions_on_restart {
-            for group in self.groups.values_mut() {
+            for group in self.groups.values_mut().map(Arc::make_mut) {
                 group.forget_last();
             }
         }
@@ -435,11 +437,12 @@ impl Broker {
     }
 
     fn log(&mut self, partition: Partition) -> Result<&mut Log, Code> {
-        self.logs.get_mut(&partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
+        let log = self.logs.get_mut(&partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        Ok(Arc::make_mut(log))
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
-        self.groups.entry(group).or_default()
+        Arc::make_mut(self.groups.entry(group).or_default())
     }
 
     fn check_member(

@@ -1,82 +1,79 @@
 //! What a request touches: requests that touch nothing in common are answered alike in either order.
 
 use crate::broker::{Marker, Place};
-use crate::ids::{GroupId, Partition, TxnId};
+use crate::ids::TxnId;
 use crate::protocol::Request;
 
 /// The parts of a broker that a request reads or changes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Touches {
-    partition: Option<Partition>,
+    places: Vec<Place>,
     txn: Option<TxnId>,
-    group: Option<GroupId>,
-    /// It decides a transaction, and so reaches every part of it.
-    all: bool,
+    /// It decides a transaction, whose markers then come wherever that was.
+    decides: bool,
     changes: bool,
 }
 
 impl Touches {
     pub(super) fn of(request: &Request) -> Touches {
-        let none = Touches { changes: true, ..Touches::default() };
-        match request {
-            Request::InitProducer { txn, .. } => Touches { txn: *txn, all: txn.is_some(), ..none },
-            Request::EndTxn { txn, .. } => Touches { txn: Some(*txn), all: true, ..none },
-            Request::AddPartition { txn, .. } | Request::AddGroup { txn, .. } => {
-                Touches { txn: Some(*txn), ..none }
-            }
+        let (place, txn) = match request {
+            Request::InitProducer { txn, .. } => (None, *txn),
+            Request::EndTxn { txn, .. }
+            | Request::AddPartition { txn, .. }
+            | Request::AddGroup { txn, .. } => (None, Some(*txn)),
             Request::Produce { partition, txn, .. } | Request::Malformed { partition, txn, .. } => {
-                Touches { partition: Some(*partition), txn: txn.map(|(txn, _)| txn), ..none }
+                (Some(Place::Partition(*partition)), txn.map(|(txn, _)| txn))
             }
-            Request::SaveInTxn { txn, group, .. } => {
-                Touches { txn: Some(*txn), group: Some(*group), ..none }
-            }
-            Request::Save { group, .. } | Request::Join { group } => {
-                Touches { group: Some(*group), ..none }
-            }
-            Request::Positions { group, .. } => {
-                Touches { group: Some(*group), changes: false, ..none }
-            }
+            Request::SaveInTxn { txn, group, .. } => (Some(Place::Group(*group)), Some(*txn)),
+            Request::Save { group, .. }
+            | Request::Join { group }
+            | Request::Positions { group, .. } => (Some(Place::Group(*group)), None),
             Request::Fetch { partition, .. }
             | Request::FetchByte { partition, .. }
-            | Request::ListOffsets { partition, .. } => {
-                Touches { partition: Some(*partition), changes: false, ..none }
-            }
+            | Request::ListOffsets { partition, .. } => (Some(Place::Partition(*partition)), None),
+        };
+        Touches {
+            places: place.into_iter().collect(),
+            txn,
+            decides: matches!(request, Request::InitProducer { .. } | Request::EndTxn { .. }),
+            changes: !matches!(
+                request,
+                Request::Positions { .. }
+                    | Request::Fetch { .. }
+                    | Request::FetchByte { .. }
+                    | Request::ListOffsets { .. }
+            ),
         }
     }
 
     /// Whether it changes anything for others.
-    pub(super) fn changes(self) -> bool {
+    pub(super) fn changes(&self) -> bool {
         self.changes
     }
 
-    /// It waits for markers, and so reaches wherever they are written.
-    pub(super) fn reach_all(&mut self) {
-        self.all = true;
+    /// It waits until these are written, and so comes after whatever was at their places before.
+    pub(super) fn wait_for(&mut self, owed: &[Marker]) {
+        let awaited = owed.iter().filter(|marker| self.txn == Some(marker.txn));
+        let places: Vec<Place> = awaited.filter_map(|marker| marker.place).collect();
+        self.places.extend(places);
     }
 
-    /// Whether the order of the two can matter.
-    pub(super) fn meets(self, other: Touches) -> bool {
-        let same = shared(self.partition, other.partition)
-            || shared(self.txn, other.txn)
-            || shared(self.group, other.group);
-        (self.changes || other.changes) && (same || self.all || other.all)
+    /// Whether it can matter to this request whether the other one came before. One that decides a transaction writes nothing
+    /// by itself, so it meets only what the transaction is asked for; but its markers may be met anywhere.
+    pub(super) fn meets(&self, other: &Touches) -> bool {
+        let same_txn = self.txn.is_some() && self.txn == other.txn;
+        let same_place = self.places.iter().any(|place| other.places.contains(place));
+        let marked = other.decides && other.txn.is_some() && !self.places.is_empty();
+        (self.changes || other.changes) && (same_txn || same_place || marked)
     }
 
     /// Whether the marker is written where the request looks.
-    pub(super) fn sees(self, marker: &Marker) -> bool {
-        match marker.place {
-            Some(Place::Partition(partition)) => self.partition == Some(partition),
-            Some(Place::Group(group)) => self.group == Some(group),
-            None => false,
-        }
+    pub(super) fn sees(&self, marker: &Marker) -> bool {
+        marker.place.is_some_and(|place| self.places.contains(&place))
     }
 
     /// Whether the request asks the coordinator of the marker's transaction, who knows when all are written.
-    pub(super) fn completes(self, marker: &Marker) -> bool {
+    pub(super) fn completes(&self, marker: &Marker) -> bool {
         self.txn == Some(marker.txn)
     }
-}
-
-fn shared<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
-    one.is_some() && one == other
 }

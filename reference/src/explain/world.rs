@@ -2,11 +2,11 @@
 
 use crate::broker::{Broker, Marker};
 use crate::code::Code;
-use crate::ids::TxnId;
 use crate::protocol::{Answer, Request, Response};
 use crate::rules::Rules;
 
 use super::compare::{Fit, compare};
+use super::seen::{Asked, Known};
 use super::touches::Touches;
 
 /// Refused before anything was done, and worth asking again: the broker is busy, loading, moving, or not told yet.
@@ -28,17 +28,6 @@ const PASSING: [Code; 12] = [
 
 /// More orders of owed markers than this are not tried.
 const ORDERS_MAX: usize = 64;
-
-/// What is known of how a request ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Known<'h> {
-    /// It was answered so.
-    Answer(&'h Answer),
-    /// It was refused, for another of the same producer and of a later epoch was under way.
-    Overtaken,
-    /// Nothing. The producer id that it gave, as later answers tell, if it gave one.
-    Nothing(i64),
-}
 
 /// More is possible than can be tried.
 #[derive(Clone, Copy, Debug)]
@@ -100,9 +89,9 @@ impl World {
         })
     }
 
-    /// Whether the request asks for a transaction whose markers are not all written.
-    pub(super) fn owes_before(&self, touches: Touches) -> bool {
-        self.broker.owed().iter().any(|marker| touches.completes(marker))
+    /// Markers that are yet to be written here.
+    pub(super) fn owed(&self) -> &[Marker] {
+        self.broker.owed()
     }
 
     pub(super) fn restart(&mut self) {
@@ -114,11 +103,11 @@ impl World {
     pub(super) fn carry_out(
         self,
         number: u32,
-        request: &Request,
-        known: Known<'_>,
+        asked: &Asked<'_>,
         instead: &mut Vec<Answer>,
         into: &mut Vec<World>,
     ) -> Result<(), TooMuch> {
+        let (request, known) = (asked.request, asked.known);
         let passing = match known {
             Known::Answer(Err(code)) => PASSING.contains(code),
             Known::Overtaken => true,
@@ -128,7 +117,7 @@ impl World {
             into.push(self.clone());
             into.extend(self.admit(number, request));
         }
-        let orders = orders(self.broker.owed(), Touches::of(request)).ok_or(TooMuch)?;
+        let orders = orders(self.broker.owed(), &asked.touches).ok_or(TooMuch)?;
         for order in &orders[1..] {
             let mut world = self.clone();
             world.broker.write_owed(order);
@@ -216,7 +205,7 @@ fn given(request: &Request, known: Known<'_>) -> i64 {
 
 /// Which owed markers may have been written before the request was carried out, and in which order; first comes none of them.
 /// Those that the request cannot see may have been written as well, or later. None if there are too many ways.
-fn orders(owed: &[Marker], touches: Touches) -> Option<Vec<Vec<usize>>> {
+fn orders(owed: &[Marker], touches: &Touches) -> Option<Vec<Vec<usize>>> {
     let mut orders = vec![Vec::new()];
     let mut whole = vec![Vec::new()];
     for (first, marker) in owed.iter().enumerate() {
@@ -276,17 +265,6 @@ fn arrange(of: &[usize], chosen: &mut Vec<usize>, into: &mut Vec<Vec<usize>>) {
     }
 }
 
-/// Which session of a transactional id a later answer tells.
-pub(super) fn tells_session_of(request: &Request, answer: &Answer) -> Option<(TxnId, i64)> {
-    match (request, answer) {
-        (Request::InitProducer { txn: Some(txn), .. }, Ok(Response::Producer(session)))
-        | (Request::EndTxn { txn, .. }, Ok(Response::Ended(session))) => {
-            Some((*txn, session.producer))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +284,6 @@ mod tests {
             offset: 0,
             isolation: crate::plan::Isolation::ReadCommitted,
         };
-        assert_eq!(orders(&[], Touches::of(&request)).unwrap(), [Vec::<usize>::new()]);
+        assert_eq!(orders(&[], &Touches::of(&request)).unwrap(), [Vec::<usize>::new()]);
     }
 }

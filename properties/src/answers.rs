@@ -1,11 +1,15 @@
-//! Every answer is one that some correct broker gives: the second judge, who asks the model.
+//! Every answer is one that some correct broker gives to what it was asked, after all that it was asked before.
+//!
+//! This is the second judge, who asks the model.
 //!
 //! All other properties know the history alone and never the model, so that two judges who share no code must both be wrong
 //! before a broken broker is believed. This one is the model at work (`onceness_reference::explain`): it sees every request and
 //! answer, those of forgers too, and is exact where the others must be patient.
 //!
-//! Source: LOG-01, LOG-03, LOG-13, LOG-16, LOG-17, LOG-18, LOG-19, LOG-22, LOG-25, DED-01 to DED-12, DED-18, DED-20, TXN-01 to TXN-10,
-//! TXN-20, TXN-23, TXN-24, ISO-02, ISO-04, ISO-06, ISO-07, ISO-13, OFF-01 to OFF-06, OFF-08 to OFF-10.
+//! Source: LOG-01, LOG-03, LOG-04, LOG-13, LOG-16, LOG-17, LOG-18, LOG-19, LOG-22, LOG-25, DED-01, DED-02, DED-03, DED-04,
+//! DED-05, DED-06, DED-07, DED-08, DED-09, DED-10, DED-11, DED-12, DED-14, DED-18, DED-20, TXN-01, TXN-02, TXN-03, TXN-05,
+//! TXN-06, TXN-07, TXN-08, TXN-10, TXN-13, TXN-14, TXN-16, TXN-20, TXN-23, TXN-24, TXN-25, ISO-02, ISO-03, ISO-04, ISO-06,
+//! ISO-07, ISO-13, OFF-01, OFF-02, OFF-03, OFF-04, OFF-05, OFF-06, OFF-08, OFF-09, OFF-10.
 //!
 //! Witness: every answer to a request of the protocol, also one that was hidden from the client.
 //!
@@ -32,10 +36,11 @@ pub(crate) const PROPERTY: Property = Property {
     name: "answers",
     claims: &[Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "Every answer is one that some correct broker gives to what it was asked, after all that it was asked before.",
-    source: "LOG-01, LOG-03, LOG-13, LOG-16, LOG-17, LOG-18, LOG-19, LOG-22, LOG-25, \
-             DED-01, DED-02, DED-03, DED-04, DED-05, DED-06, DED-07, DED-08, DED-09, DED-10, DED-11, DED-12, DED-18, DED-20, \
-             TXN-01, TXN-02, TXN-03, TXN-05, TXN-06, TXN-07, TXN-08, TXN-10, TXN-20, TXN-23, TXN-24, \
-             ISO-02, ISO-04, ISO-06, ISO-07, ISO-13, OFF-01, OFF-02, OFF-03, OFF-04, OFF-05, OFF-06, OFF-08, OFF-09, OFF-10",
+    source: "LOG-01, LOG-03, LOG-04, LOG-13, LOG-16, LOG-17, LOG-18, LOG-19, LOG-22, LOG-25, DED-01, DED-02, \
+             DED-03, DED-04, DED-05, DED-06, DED-07, DED-08, DED-09, DED-10, DED-11, DED-12, DED-14, DED-18, \
+             DED-20, TXN-01, TXN-02, TXN-03, TXN-05, TXN-06, TXN-07, TXN-08, TXN-10, TXN-13, TXN-14, TXN-16, \
+             TXN-20, TXN-23, TXN-24, TXN-25, ISO-02, ISO-03, ISO-04, ISO-06, ISO-07, ISO-13, OFF-01, OFF-02, \
+             OFF-03, OFF-04, OFF-05, OFF-06, OFF-08, OFF-09, OFF-10",
     witness: "every answer to a request of the protocol, also one that was hidden from the client",
     not_claimed: "anything after too much was lost; other codes than Kafka's for what is refused; that refusals for the moment end",
     needs: |_, features: Features| features.forging,

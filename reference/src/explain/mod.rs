@@ -18,6 +18,8 @@ mod trial;
 pub mod words;
 mod world;
 
+use std::cmp::Reverse;
+
 use crate::code::Code;
 use crate::history::History;
 use crate::protocol::Answer;
@@ -60,49 +62,58 @@ pub struct Accusation {
 }
 
 /// Explains what was seen by the rules of a correct broker, trying these first.
+///
+/// What a broker may choose shows in different answers, so one choice after another is made the better way.
 pub fn explain(history: &History, likely: Rules) -> Explained {
     let seen = Seen::of(history);
     let attempt = |rules| Trial::new(&seen, rules, history.header.partitions).run(rules);
     let mut best = attempt(likely);
-    if best.accusation.is_none() {
-        return best;
-    }
-    for rules in variations() {
-        if rules == likely {
-            continue;
-        }
-        let explained = attempt(rules);
-        if explained.accusation.is_none() {
-            return explained;
-        }
-        if explained.judged.len() > best.judged.len() {
-            best = explained;
+    let mut tried = vec![likely];
+    let mut better = true;
+    while better && !best.is_plain() {
+        better = false;
+        for choose in CHOICES {
+            let mut rules = best.rules;
+            choose(&mut rules);
+            if tried.contains(&rules) {
+                continue;
+            }
+            tried.push(rules);
+            let explained = attempt(rules);
+            if explained.is_better_than(&best) {
+                (best, better) = (explained, true);
+            }
         }
     }
     best
 }
 
-/// Every combination of what brokers may choose.
-fn variations() -> impl Iterator<Item = Rules> {
-    let kafka = Rules::default();
-    let windows = [1, 5, 2, 3, 4];
-    let codes = [Code::OUT_OF_ORDER_SEQUENCE_NUMBER, Code::DUPLICATE_SEQUENCE_NUMBER];
-    let bools = [false, true];
-    let epochs = [kafka.epoch_max, 2];
-    windows.into_iter().flat_map(move |window_after_restart| {
-        codes.into_iter().flat_map(move |old_duplicate| {
-            bools.into_iter().flat_map(move |burns_offsets| {
-                bools.into_iter().flat_map(move |bumps_twice| {
-                    epochs.into_iter().map(move |epoch_max| Rules {
-                        window_after_restart,
-                        old_duplicate,
-                        burns_offsets,
-                        epoch_max,
-                        fencing_bump: if bumps_twice { 2 } else { 1 },
-                        ..kafka
-                    })
-                })
-            })
-        })
-    })
+impl Explained {
+    /// Whether nothing is left to explain.
+    fn is_plain(&self) -> bool {
+        self.accusation.is_none() && self.odd.is_empty()
+    }
+
+    fn is_better_than(&self, other: &Explained) -> bool {
+        let rank = |one: &Explained| {
+            let accused = one.accusation.as_ref().map(|accusation| accusation.request);
+            (accused.unwrap_or(u32::MAX), Reverse(one.odd.len()))
+        };
+        rank(self) > rank(other)
+    }
 }
+
+/// What brokers may choose, one choice each.
+const CHOICES: [fn(&mut Rules); 11] = [
+    |rules| rules.window_after_restart = 1,
+    |rules| rules.window_after_restart = 2,
+    |rules| rules.window_after_restart = 3,
+    |rules| rules.window_after_restart = 4,
+    |rules| rules.window_after_restart = 5,
+    |rules| rules.old_duplicate = Code::OUT_OF_ORDER_SEQUENCE_NUMBER,
+    |rules| rules.old_duplicate = Code::DUPLICATE_SEQUENCE_NUMBER,
+    |rules| rules.burns_offsets = !rules.burns_offsets,
+    |rules| rules.fencing_bump = 1,
+    |rules| rules.fencing_bump = 2,
+    |rules| rules.epoch_max = 2,
+];

@@ -139,6 +139,9 @@ impl<'s, 'h> Trial<'s, 'h> {
         for before in self.one_step(&world, others, (!others.is_empty()).then_some(of))? {
             self.advance(before, of, asked, others, into)?;
         }
+        if self.waits(of, &world) {
+            return Ok(());
+        }
         self.ways += 1;
         let mut after = Vec::new();
         world.carry_out(of, asked, &mut self.instead, &mut after)?;

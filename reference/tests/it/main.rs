@@ -5,6 +5,7 @@
 mod clauses;
 mod coordinator;
 mod defects;
+mod explain;
 mod forging;
 mod generate;
 mod group;

@@ -1,4 +1,5 @@
-//! The claims: each property a pure function from a history to a verdict. They know the history, never the model.
+//! The claims: each property a pure function from a history to a verdict. They know the history, never the model; but for
+//! `answers`, the second judge, who asks it.
 //!
 //! One promise, one file. What Kafka permits has no property, and is accused by none: gaps between offsets (markers,
 //! aborted records), records of a committed transaction that become visible late or not everywhere at once, interleaved

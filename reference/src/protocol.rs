@@ -271,4 +271,23 @@ impl Request {
             Request::ListOffsets { .. } => "ListOffsets",
         }
     }
+    /// The transactional id that it is asked for.
+    pub fn txn(&self) -> Option<TxnId> {
+        match self {
+            Request::InitProducer { txn, .. } => *txn,
+            Request::AddPartition { txn, .. }
+            | Request::AddGroup { txn, .. }
+            | Request::EndTxn { txn, .. }
+            | Request::SaveInTxn { txn, .. } => Some(*txn),
+            Request::Produce { txn, .. } | Request::Malformed { txn, .. } => {
+                txn.map(|(txn, _)| txn)
+            }
+            Request::Save { .. }
+            | Request::Positions { .. }
+            | Request::Join { .. }
+            | Request::Fetch { .. }
+            | Request::FetchByte { .. }
+            | Request::ListOffsets { .. } => None,
+        }
+    }
 }

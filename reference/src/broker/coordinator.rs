@@ -115,6 +115,14 @@ impl Coordinator {
         self.producers = producer - 1;
     }
 
+    /// Whether the transactional id has that producer id, or gets it at completion.
+    pub(super) fn has_producer(&self, id: TxnId, producer: i64) -> bool {
+        self.txns.get(&id).is_some_and(|txn| {
+            txn.session.producer == producer
+                || txn.next.is_some_and(|next| next.producer == producer)
+        })
+    }
+
     /// InitProducerId of a transactional id, by a new instance or by one that names its session (KIP-360). An open
     /// transaction is aborted first: then the markers are returned, and the client must ask again.
     pub(super) fn init(

@@ -238,6 +238,11 @@ impl Broker {
         self.coordinator.give_next(producer);
     }
 
+    /// Whether the transactional id has that producer id, or gets it at completion.
+    pub(crate) fn has_producer(&self, txn: TxnId, producer: i64) -> bool {
+        self.coordinator.has_producer(txn, producer)
+    }
+
     /// Markers of ended transactions that are yet to be written.
     pub(crate) fn owed(&self) -> &[Marker] {
         &self.markers

@@ -20,7 +20,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "DED-02",
         MustOverTv2,
         Wire,
-        &[Expiry],
+        &[],
         "A broker that knows nothing of a producer in a partition may take any first sequence number; over TV2, from a transactional producer, only 0.",
         "ProducerAppendInfo.java:112; redpanda#22687; KAFKA-15591",
         Judged,

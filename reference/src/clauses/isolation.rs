@@ -29,7 +29,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "ISO-03",
         Must,
         Wire,
-        &[Move],
+        &[],
         "The last stable offset is the least of the high watermark and the first offsets of transactions that are open or whose marker is not yet replicated.",
         "ProducerStateManager.java:242; UnifiedLog.scala:418",
         Partly("that nothing is told above it, on one node, where no replica lags"),

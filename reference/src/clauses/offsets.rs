@@ -56,7 +56,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "OFF-06",
         Must,
         Wire,
-        &[Move, Compaction],
+        &[Crash, Move, Compaction],
         "Of plain and transactional saves the one whose record comes later in the log of positions stands, also after that is read anew.",
         "OffsetMetadataManager.java:1085; redpanda#31483",
         Partly("by forged saves; not after the log of positions was read anew"),

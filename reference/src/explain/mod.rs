@@ -63,29 +63,32 @@ pub struct Accusation {
 
 /// Explains what was seen by the rules of a correct broker, trying these first.
 ///
-/// What a broker may choose shows in different answers, so one choice after another is made the better way.
+/// What a broker may choose shows in different answers, so one choice after another is made the better way, or two at once.
 pub fn explain(history: &History, likely: Rules) -> Explained {
     let seen = Seen::of(history);
     let attempt = |rules| Trial::new(&seen, rules, history.header.partitions).run(rules);
     let mut best = attempt(likely);
-    let mut tried = vec![likely];
-    let mut better = true;
-    while better && !best.is_plain() {
-        better = false;
-        for choose in CHOICES {
-            let mut rules = best.rules;
-            choose(&mut rules);
-            if tried.contains(&rules) {
-                continue;
-            }
-            tried.push(rules);
-            let explained = attempt(rules);
-            if explained.is_better_than(&best) {
-                (best, better) = (explained, true);
-            }
+    while !best.is_plain() {
+        let next = neighbours(best.rules).map(attempt).find(|other| other.is_better_than(&best));
+        match next {
+            Some(better) => best = better,
+            None => break,
         }
     }
     best
+}
+
+/// What differs by one choice, then by two: some show only together.
+fn neighbours(rules: Rules) -> impl Iterator<Item = Rules> {
+    let with = |mut rules: Rules, choose: &fn(&mut Rules)| {
+        choose(&mut rules);
+        rules
+    };
+    let one = CHOICES.iter().map(move |choose| with(rules, choose));
+    let two = CHOICES.iter().enumerate().flat_map(move |(place, first)| {
+        CHOICES[place + 1..].iter().map(move |second| with(with(rules, first), second))
+    });
+    one.chain(two).filter(move |other| *other != rules)
 }
 
 impl Explained {

@@ -140,30 +140,41 @@ impl<'h> Seen<'h> {
             .any(|other| other.producer == session.producer && other.epoch > session.epoch)
     }
 
-    /// The producer id that a transactional id has next, as far as later answers tell; else one that nobody has.
+    /// The producer id that a lost request may have given to a transactional id: the next one that answers tell of, unless they
+    /// tell of its beginning too; else one that nobody has.
     fn producer_after(&self, place: usize, request: &Request) -> i64 {
         let nobody = -(place as i64) - 2;
         let (Request::InitProducer { txn: Some(txn), .. } | Request::EndTxn { txn, .. }) = request
         else {
             return nobody;
         };
-        let later = self.exchanges.iter().skip(place + 1);
-        let mut told = later.filter_map(|exchange| match exchange {
+        let begun = |session: &Session| {
+            let mut told = self.sessions_told(*txn, 0);
+            told.any(|other| other.producer == session.producer && other.epoch == 0)
+        };
+        let mut later = self.sessions_told(*txn, place + 1);
+        later.find(|session| !begun(session)).map_or(nobody, |session| session.producer)
+    }
+
+    /// The sessions of a transactional id that answers tell from there on.
+    fn sessions_told(&self, txn: TxnId, from: usize) -> impl Iterator<Item = Session> {
+        self.exchanges.iter().skip(from).filter_map(move |exchange| match exchange {
             Exchange::Answered { of, answer } => {
-                tells_session_of(self.asked(*of)?.request, answer).filter(|(other, _)| other == txn)
+                tells_session(txn, self.asked(*of)?.request, answer)
             }
             _ => None,
-        });
-        told.next().map_or(nobody, |(_, producer)| producer)
+        })
     }
 }
 
-/// Which session of a transactional id an answer tells.
-fn tells_session_of(request: &Request, answer: &Answer) -> Option<(TxnId, i64)> {
+/// Which session of that transactional id an answer tells.
+fn tells_session(txn: TxnId, request: &Request, answer: &Answer) -> Option<Session> {
     match (request, answer) {
-        (Request::InitProducer { txn: Some(txn), .. }, Ok(Response::Producer(session)))
-        | (Request::EndTxn { txn, .. }, Ok(Response::Ended(session))) => {
-            Some((*txn, session.producer))
+        (Request::InitProducer { txn: Some(other), .. }, Ok(Response::Producer(session)))
+        | (Request::EndTxn { txn: other, .. }, Ok(Response::Ended(session)))
+            if *other == txn =>
+        {
+            Some(*session)
         }
         _ => None,
     }

@@ -16,25 +16,24 @@ pub(super) struct Touches {
 
 impl Touches {
     pub(super) fn of(request: &Request) -> Touches {
-        let (place, txn) = match request {
-            Request::InitProducer { txn, .. } => (None, *txn),
-            Request::EndTxn { txn, .. }
-            | Request::AddPartition { txn, .. }
-            | Request::AddGroup { txn, .. } => (None, Some(*txn)),
-            Request::Produce { partition, txn, .. } | Request::Malformed { partition, txn, .. } => {
-                (Some(Place::Partition(*partition)), txn.map(|(txn, _)| txn))
-            }
-            Request::SaveInTxn { txn, group, .. } => (Some(Place::Group(*group)), Some(*txn)),
-            Request::Save { group, .. }
-            | Request::Join { group }
-            | Request::Positions { group, .. } => (Some(Place::Group(*group)), None),
-            Request::Fetch { partition, .. }
+        let place = match request {
+            Request::InitProducer { .. }
+            | Request::EndTxn { .. }
+            | Request::AddPartition { .. }
+            | Request::AddGroup { .. } => None,
+            Request::Produce { partition, .. }
+            | Request::Malformed { partition, .. }
+            | Request::Fetch { partition, .. }
             | Request::FetchByte { partition, .. }
-            | Request::ListOffsets { partition, .. } => (Some(Place::Partition(*partition)), None),
+            | Request::ListOffsets { partition, .. } => Some(Place::Partition(*partition)),
+            Request::SaveInTxn { group, .. }
+            | Request::Save { group, .. }
+            | Request::Join { group }
+            | Request::Positions { group, .. } => Some(Place::Group(*group)),
         };
         Touches {
             places: place.into_iter().collect(),
-            txn,
+            txn: request.txn(),
             decides: matches!(request, Request::InitProducer { .. } | Request::EndTxn { .. }),
             changes: !matches!(
                 request,

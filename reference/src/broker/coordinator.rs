@@ -123,6 +123,11 @@ impl Coordinator {
         })
     }
 
+    /// Where the transaction of that id is, if one is open.
+    pub(super) fn places(&self, id: TxnId) -> &[Place] {
+        self.txns.get(&id).map_or(&[], |txn| &txn.places)
+    }
+
     /// InitProducerId of a transactional id, by a new instance or by one that names its session (KIP-360). An open
     /// transaction is aborted first: then the markers are returned, and the client must ask again.
     pub(super) fn init(

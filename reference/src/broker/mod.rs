@@ -243,6 +243,11 @@ impl Broker {
         self.coordinator.has_producer(txn, producer)
     }
 
+    /// Where the transaction of that id is, if one is open.
+    pub(crate) fn places(&self, txn: TxnId) -> &[Place] {
+        self.coordinator.places(txn)
+    }
+
     /// Markers of ended transactions that are yet to be written.
     pub(crate) fn owed(&self) -> &[Marker] {
         &self.markers

@@ -57,6 +57,16 @@ impl Touches {
         self.places.extend(places);
     }
 
+    /// Both may decide the same transaction, so that one waits for the markers of the other.
+    pub(super) fn may_wait_for(&self, other: &Touches) -> Option<TxnId> {
+        self.txn.filter(|_| self.decides && other.decides && self.txn == other.txn)
+    }
+
+    /// It comes after whatever was at these places before.
+    pub(super) fn reach(&mut self, places: &[Place]) {
+        self.places.extend(places);
+    }
+
     /// Whether it can matter to this request whether the other one came before. One that decides a transaction writes nothing
     /// by itself, so it meets only what the transaction is asked for; but its markers may be met anywhere.
     pub(super) fn meets(&self, other: &Touches) -> bool {

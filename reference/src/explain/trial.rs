@@ -222,6 +222,11 @@ impl<'s, 'h> Trial<'s, 'h> {
             let Some(asked) = self.seen.asked(one) else { continue };
             let mut touches = asked.touches.clone();
             self.worlds.iter().for_each(|world| touches.wait_for(world.owed()));
+            let others = self.pending.iter().filter(|other| **other != one);
+            let mut others = others.filter_map(|other| self.seen.asked(*other));
+            if let Some(txn) = others.find_map(|other| touches.may_wait_for(&other.touches)) {
+                self.worlds.iter().for_each(|world| touches.reach(world.places(txn)));
+            }
             for other in &self.pending {
                 if found.contains(other) {
                     continue;

@@ -1,7 +1,8 @@
 //! One possible broker: the model in a state that explains everything seen so far.
 
-use crate::broker::{Broker, Marker};
+use crate::broker::{Broker, Marker, Place};
 use crate::code::Code;
+use crate::ids::TxnId;
 use crate::protocol::{Answer, Request, Response};
 use crate::rules::Rules;
 
@@ -92,6 +93,11 @@ impl World {
     /// Markers that are yet to be written here.
     pub(super) fn owed(&self) -> &[Marker] {
         self.broker.owed()
+    }
+
+    /// Where the transaction of that id is, if one is open.
+    pub(super) fn places(&self, txn: TxnId) -> &[Place] {
+        self.broker.places(txn)
     }
 
     pub(super) fn restart(&mut self) {

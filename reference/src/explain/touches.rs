@@ -57,9 +57,9 @@ impl Touches {
         self.places.extend(places);
     }
 
-    /// Both may decide the same transaction, so that one waits for the markers of the other.
+    /// The transaction that the other one may decide, so that this one waits for its markers.
     pub(super) fn may_wait_for(&self, other: &Touches) -> Option<TxnId> {
-        self.txn.filter(|_| self.decides && other.decides && self.txn == other.txn)
+        self.txn.filter(|_| other.decides && self.txn == other.txn)
     }
 
     /// It comes after whatever was at these places before.

@@ -3,7 +3,7 @@
 use crate::code::Code;
 use crate::ids::{Offset, Partition};
 use crate::plan::{Isolation, Protocol};
-use crate::protocol::{Answer, Batch, Ending, Member, Request, Response, Session};
+use crate::protocol::{Answer, Batch, Body, Ending, LogBatch, Member, Request, Response, Session};
 
 /// A request, such as "Produce to p0: producer 7 epoch 0 sequence 3, 2 records".
 pub fn request(request: &Request) -> String {
@@ -72,12 +72,12 @@ pub fn answer(answer: &Answer) -> String {
         Ok(Response::Joined(member)) => format!("joined, generation {}", member.generation),
         Ok(Response::Listed(offset)) => format!("offset {offset}"),
         Ok(Response::Fetched(reply)) => {
-            let batches = reply.batches.iter().map(|batch| batch.base.to_string());
+            let batches = reply.batches.iter().map(stored);
             let batches: Vec<String> = batches.collect();
             let aborted = reply.aborted.iter().map(|(one, first)| format!("{one} from {first}"));
             let aborted: Vec<String> = aborted.collect();
             format!(
-                "batches at [{}], high watermark {}, last stable offset {}, aborted [{}]",
+                "[{}], high watermark {}, last stable offset {}, aborted [{}]",
                 batches.join(", "),
                 reply.high_watermark,
                 reply.last_stable,
@@ -86,6 +86,25 @@ pub fn answer(answer: &Answer) -> String {
         }
         Ok(Response::Done) => "done".to_owned(),
     }
+}
+
+/// A batch of the log: `3 r5 r6 of 7/0` is by producer 7 in epoch 0, `4 commit of 7/0` a marker.
+fn stored(batch: &LogBatch) -> String {
+    let mut words = batch.base.to_string();
+    match &batch.body {
+        Body::Marker(Ending::Commit) => words += " commit",
+        Body::Marker(Ending::Abort) => words += " abort",
+        Body::Records(records) => {
+            for (_, record) in records {
+                let tag = record.as_ref().map(|record| record.tag.to_string());
+                words += &format!(" {}", tag.as_deref().unwrap_or("?"));
+            }
+        }
+    }
+    if let Some(session) = batch.session {
+        words += &format!(" of {}/{}", session.producer, session.epoch);
+    }
+    words
 }
 
 /// A code of an answer that does what was asked, or not.

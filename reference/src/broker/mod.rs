@@ -243,6 +243,12 @@ impl Broker {
         self.coordinator.has_producer(txn, producer)
     }
 
+    /// Whether the markers of some decided transaction may be sent once more after a restart: that it is complete is written down
+    /// after them, and a coordinator that does not read it sends them all again (`TransactionMarkerChannelManager`).
+    pub(crate) fn may_repeat_markers(&self) -> bool {
+        self.coordinator.may_repeat_markers()
+    }
+
     /// Where the transaction of that id is, if one is open.
     pub(crate) fn places(&self, txn: TxnId) -> &[Place] {
         self.coordinator.places(txn)

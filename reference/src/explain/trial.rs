@@ -197,6 +197,10 @@ impl<'s, 'h> Trial<'s, 'h> {
         let (left, lost): (Vec<u32>, Vec<u32>) = self.pending.drain(..).partition(hope);
         self.pending = left;
         self.adrift.retain(|one| !lost.contains(one));
+        // The model writes each marker once, so it does not follow a broker that may write one again.
+        if next.iter().any(World::may_repeat_markers) {
+            return Err(Stop::TooMuch);
+        }
         for mut world in next {
             lost.iter().for_each(|one| world.forget(*one));
             world.restart();

@@ -100,6 +100,11 @@ impl World {
         self.broker.places(txn)
     }
 
+    /// Whether a restart may write markers here that stand already.
+    pub(super) fn may_repeat_markers(&self) -> bool {
+        self.broker.may_repeat_markers()
+    }
+
     pub(super) fn restart(&mut self) {
         self.broker.restart();
     }

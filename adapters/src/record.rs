@@ -18,6 +18,12 @@ impl Recorder {
         EventId(events.len() as u32 - 1)
     }
 
+    /// What was written down last.
+    pub(crate) fn last(&self) -> Option<EventId> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(EventId((events.len() as u32).checked_sub(1)?))
+    }
+
     /// All that was written down. What comes later goes nowhere.
     pub(crate) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))

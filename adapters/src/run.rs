@@ -18,6 +18,7 @@ use crate::codes::{Class, class};
 use crate::reading::Reader;
 use crate::record::Recorder;
 use crate::transport::{Lane, TargetError, Transport};
+use crate::witness::Witness;
 
 /// Runs a plan and returns what was seen.
 pub(crate) async fn run<T: Transport>(
@@ -26,6 +27,7 @@ pub(crate) async fn run<T: Transport>(
     target: String,
 ) -> Result<History, TargetError> {
     let recorder = Recorder::default();
+    let transport = &Witness::new(transport, &recorder);
     let held = Mutex::new(Vec::new());
     // A broker that did not come back. The steps that overlap with its end are told all the same.
     let gone = Mutex::new(Ok(()));
@@ -90,6 +92,7 @@ pub(crate) async fn run<T: Transport>(
             clients: plan.clients.clone(),
         },
         events: recorder.take(),
+        exchanges: transport.take(),
     })
 }
 

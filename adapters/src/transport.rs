@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use futures::future::BoxFuture;
-use onceness_reference::ids::{ClientId, GroupId, Partition};
+pub use onceness_reference::exchanges::Lane;
+use onceness_reference::ids::{GroupId, Partition};
 use onceness_reference::plan::Fault;
 use onceness_reference::protocol::{Answer, Request};
 
@@ -42,17 +43,6 @@ pub trait Transport: Sync {
 
     /// Runs the steps of a round, and what befalls the broker meanwhile, so that they overlap.
     fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) -> impl Future<Output = ()> + Send;
-}
-
-/// Which connection a request takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    /// A client's own.
-    Client(ClientId),
-    /// One for a request that the network held back, so that others can overtake it. Numbered.
-    Held(u32),
-    /// The rig's, for the epilogue.
-    Rig,
 }
 
 /// A target did not answer as one does: unreachable, closed, silent, garbled. Never an accusation; the call's outcome is unknown.

@@ -137,6 +137,7 @@ impl Bench {
                 clients,
             },
             events: bench.events,
+            exchanges: Vec::new(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The claims: each property a pure function from a history to a verdict. They know the history, never the model.
+//! The claims: each property a pure function from a history to a verdict. They know the history, never the model; but for
+//! `answers`, the second judge, who asks it.
 //!
 //! One promise, one file. What Kafka permits has no property, and is accused by none: gaps between offsets (markers,
 //! aborted records), records of a committed transaction that become visible late or not everywhere at once, interleaved
@@ -23,6 +24,7 @@ mod findings;
 mod forging;
 mod watch;
 
+mod answers;
 mod atomicity;
 mod consume_at_least_once;
 mod consume_at_most_once;
@@ -115,6 +117,7 @@ pub const PROPERTIES: &[Property] = &[
     exactly_once::PROPERTY,
     upserts::PROPERTY,
     progress::PROPERTY,
+    answers::PROPERTY,
 ];
 
 /// The property of that name.

@@ -11,6 +11,9 @@ pub struct Choice {
     pub name: &'static str,
     /// Where it is said that there is a choice.
     pub source: &'static str,
+    /// Whether it can show in an answer that the second judge compares. Refusals for the moment, when markers are written and
+    /// which of two codes says that a transaction is not open are left open there in any case.
+    pub shows: bool,
     /// What may be chosen; the first is what [`Rules::default`] has.
     pub values: &'static [Value],
 }
@@ -25,11 +28,15 @@ pub struct Value {
 }
 
 impl Value {
+    /// These rules with this choice made.
+    pub fn chosen(&self, mut rules: Rules) -> Rules {
+        (self.set)(&mut rules);
+        rules
+    }
+
     /// Whether these rules have chosen it.
     pub fn is_chosen_by(&self, rules: &Rules) -> bool {
-        let mut chosen = *rules;
-        (self.set)(&mut chosen);
-        chosen == *rules
+        self.chosen(*rules) == *rules
     }
 }
 
@@ -42,6 +49,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "batches remembered by a restart",
         source: "ProducerStateManager.java:661 (a snapshot holds one batch, replaying the log more)",
+        shows: true,
         values: &[
             value("remembers the last batch of a producer over a restart", |rules| {
                 rules.window_after_restart = 1;
@@ -63,6 +71,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "old duplicates",
         source: "KAFKA-6683",
+        shows: true,
         values: &[
             value("answers 45 to old duplicates", |rules| {
                 rules.old_duplicate = Code::OUT_OF_ORDER_SEQUENCE_NUMBER;
@@ -75,6 +84,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "epochs skipped by fencing",
         source: "KAFKA-19367",
+        shows: true,
         values: &[
             value("raises the epoch by one when it fences a transaction", |rules| {
                 rules.fencing_bump = 1;
@@ -90,6 +100,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "the last epoch",
         source: "TransactionMetadata.scala:165 (only that epochs end, and what comes then)",
+        shows: true,
         values: &[
             value("gives a new producer id after epoch 32766", |rules| {
                 rules.epoch_max = i16::MAX - 1;
@@ -100,6 +111,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "when markers are written",
         source: "TransactionCoordinator.scala:692",
+        shows: false,
         values: &[
             value("writes markers after EndTxn was answered", |rules| rules.markers_lag = true),
             value("writes markers before it answers EndTxn", |rules| rules.markers_lag = false),
@@ -108,6 +120,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "unused offsets",
         source: "redpanda#13364",
+        shows: true,
         values: &[
             value("uses every offset", |rules| rules.burns_offsets = false),
             value("leaves an offset unused at every commit (as Redpanda)", |rules| {
@@ -118,6 +131,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "refusals for the moment",
         source: "Errors.java (6, 14, 15, 16, 19 and 51 are always allowed, and bound nothing but progress)",
+        shows: false,
         values: &[
             value("refuses nothing that it could do", |rules| rules.refuses_every = None),
             value("refuses every fifth request for the moment", |rules| {
@@ -128,6 +142,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "late writes of an older epoch",
         source: "KAFKA-19690",
+        shows: true,
         values: &[
             value("answers 47 to transactional writes of an older epoch", |rules| {
                 rules.stale_write = Code::INVALID_PRODUCER_EPOCH;
@@ -143,6 +158,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "writes outside transactions",
         source: "KIP-890; AddPartitionsToTxnManager.scala:226",
+        shows: false,
         values: &[
             value("answers 48 to transactional writes outside a transaction", |rules| {
                 rules.unverified = Code::INVALID_TXN_STATE;
@@ -156,6 +172,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "a commit of what was aborted",
         source: "KAFKA-20785",
+        shows: true,
         values: &[
             value("answers 48 to the commit of a transaction that was aborted", |rules| {
                 rules.commit_after_abort = Code::INVALID_TXN_STATE;
@@ -169,6 +186,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "epoch or state first",
         source: "KAFKA-18464; KAFKA-18660",
+        shows: true,
         values: &[
             value("looks at the epoch before it looks whether it must wait", |rules| {
                 rules.completing_first = false;

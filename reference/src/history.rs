@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::exchanges::Exchange;
 use crate::ids::{ClientId, EventId, GroupId, Key, Offset, Partition, StepId, Tag};
 use crate::plan::forge::Forge;
 use crate::plan::{Client, Fate, Fault, Isolation};
@@ -22,6 +23,8 @@ pub struct History {
     pub header: Header,
     /// What happened. An event's id is its place here.
     pub events: Vec<Event>,
+    /// What went over the wire meanwhile. Empty where the adapter does not speak the protocol.
+    pub exchanges: Vec<Exchange>,
 }
 
 /// The first line of a history.

@@ -12,6 +12,8 @@ pub mod choices;
 pub mod clauses;
 pub mod code;
 pub mod defects;
+pub mod exchanges;
+pub mod explain;
 pub mod features;
 mod forging;
 pub mod generate;

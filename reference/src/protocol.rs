@@ -3,6 +3,9 @@
 //! One broker-side effect, one request: where Kafka batches (many partitions in one request), these ask for one. The
 //! model answers them in process; the wire transport puts them into frames.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::code::Code;
 use crate::history::Record;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
@@ -10,7 +13,10 @@ use crate::plan::forge::Flaw;
 use crate::plan::{Isolation, Protocol};
 
 /// A producer session: producer id and epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
 pub struct Session {
     /// The producer id.
     pub producer: i64,
@@ -19,7 +25,8 @@ pub struct Session {
 }
 
 /// A group membership: what a member shows so that the coordinator can tell it from a successor (KIP-447, KIP-345).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Member {
     /// The group's generation.
     pub generation: i32,
@@ -30,7 +37,8 @@ pub struct Member {
 }
 
 /// A batch on its way to the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Batch {
     /// The producer's session; none for a producer without id.
     pub session: Option<Session>,
@@ -41,7 +49,8 @@ pub struct Batch {
 }
 
 /// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// All of it is visible.
     Commit,
@@ -50,7 +59,8 @@ pub enum Ending {
 }
 
 /// What a client asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// InitProducerId: a fresh id, or the next epoch of the transactional id's.
     InitProducer {
@@ -178,7 +188,8 @@ pub enum Request {
 }
 
 /// What a broker answers when it does what was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Response {
     /// To [`Request::InitProducer`].
     Producer(Session),
@@ -199,7 +210,8 @@ pub enum Response {
 }
 
 /// What a fetch returns. The reader filters what was aborted, as every Kafka consumer does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FetchReply {
     /// The high watermark.
     pub high_watermark: Offset,
@@ -212,7 +224,8 @@ pub struct FetchReply {
 }
 
 /// A batch as it stands in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LogBatch {
     /// The offset of its first record.
     pub base: Offset,
@@ -229,7 +242,8 @@ pub struct LogBatch {
 }
 
 /// What is in a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Body {
     /// Records with their offsets. None: bytes that no client of this case produced.
     Records(Vec<(Offset, Option<Record>)>),
@@ -255,6 +269,25 @@ impl Request {
             Request::Join { .. } => "JoinGroup",
             Request::Fetch { .. } | Request::FetchByte { .. } => "Fetch",
             Request::ListOffsets { .. } => "ListOffsets",
+        }
+    }
+    /// The transactional id that it is asked for.
+    pub fn txn(&self) -> Option<TxnId> {
+        match self {
+            Request::InitProducer { txn, .. } => *txn,
+            Request::AddPartition { txn, .. }
+            | Request::AddGroup { txn, .. }
+            | Request::EndTxn { txn, .. }
+            | Request::SaveInTxn { txn, .. } => Some(*txn),
+            Request::Produce { txn, .. } | Request::Malformed { txn, .. } => {
+                txn.map(|(txn, _)| txn)
+            }
+            Request::Save { .. }
+            | Request::Positions { .. }
+            | Request::Join { .. }
+            | Request::Fetch { .. }
+            | Request::FetchByte { .. }
+            | Request::ListOffsets { .. } => None,
         }
     }
 }

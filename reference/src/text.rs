@@ -3,10 +3,14 @@
 //! Reading checks fully: syntax, types, versions, and what a plan or a history must be to mean anything. What is wrong is
 //! said with its line and field.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::exchanges::Exchange;
 use crate::history::{Event, HISTORY_VERSION, Header, History};
 use crate::ids::{EventId, StepId};
 use crate::plan::{PLAN_VERSION, Plan, PlanFault};
@@ -122,6 +126,10 @@ pub fn history_to_lines(history: &History) -> String {
         lines += &serde_json::to_string(event).unwrap_or_default();
         lines.push('\n');
     }
+    for exchange in &history.exchanges {
+        lines += &serde_json::to_string(&Line::Exchange(exchange.clone())).unwrap_or_default();
+        lines.push('\n');
+    }
     lines
 }
 
@@ -130,6 +138,8 @@ pub fn history_to_lines(history: &History) -> String {
 pub struct HistoryReader {
     header: Option<Header>,
     events: Vec<Event>,
+    exchanges: Vec<Exchange>,
+    answered: BTreeSet<u32>,
     lines: usize,
 }
 
@@ -152,6 +162,13 @@ impl HistoryReader {
             self.header = Some(self.read_header(text)?);
             return Ok(());
         }
+        // An exchange is told from an event by its first word.
+        if text.trim_start().starts_with(r#"{"exchange""#) {
+            let Line::Exchange(exchange) = parse(text, self.lines)?;
+            self.check_exchange(&exchange)?;
+            self.exchanges.push(exchange);
+            return Ok(());
+        }
         let event: Event = parse(text, self.lines)?;
         self.check(&event)?;
         self.events.push(event);
@@ -168,7 +185,7 @@ impl HistoryReader {
             field: String::new(),
             reason: "the history is empty: its first line must be the header".to_owned(),
         })?;
-        Ok(History { header, events: self.events })
+        Ok(History { header, events: self.events, exchanges: self.exchanges })
     }
 
     fn read_header(&self, text: &str) -> Result<Header, TextError> {
@@ -201,6 +218,20 @@ impl HistoryReader {
                 }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// An answer must refer to an earlier request, and there is one at most.
+    fn check_exchange(&mut self, exchange: &Exchange) -> Result<(), TextError> {
+        let (Exchange::Answered { of, .. } | Exchange::Unanswered { of }) = exchange else {
+            return Ok(());
+        };
+        match self.exchanges.get(*of as usize) {
+            Some(Exchange::Asked { .. }) if self.answered.insert(*of) => Ok(()),
+            Some(Exchange::Asked { .. }) => {
+                Err(self.fault("exchange.of", format!("exchange {of} has its answer already")))
+            }
+            _ => Err(self.fault("exchange.of", format!("exchange {of} is no earlier request"))),
         }
     }
 
@@ -238,19 +269,27 @@ fn read_error(first_line: usize, field: String, error: &serde_json::Error) -> Te
     }
 }
 
+/// A line that is no event.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Exchange(Exchange),
+}
+
 /// The JSON Schemas of a plan and of a line of a history, with the file names that they have in the repository.
 pub fn schemas() -> [(&'static str, String); 2] {
     #[derive(schemars::JsonSchema)]
     #[serde(untagged)]
     #[expect(dead_code, reason = "it exists for its schema alone")]
-    enum Line {
+    enum AnyLine {
         Header(Header),
         Event(Event),
+        Exchange(Line),
     }
     let text =
         |schema: schemars::Schema| serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
     [
         ("plan.schema.json", text(schemars::schema_for!(Plan))),
-        ("history-line.schema.json", text(schemars::schema_for!(Line))),
+        ("history-line.schema.json", text(schemars::schema_for!(AnyLine))),
     ]
 }

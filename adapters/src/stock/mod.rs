@@ -161,7 +161,7 @@ impl Stock {
             partitions: plan.partitions,
             clients: plan.clients.clone(),
         };
-        Ok(History { header, events: recorder.take() })
+        Ok(History { header, events: recorder.take(), exchanges: Vec::new() })
     }
 }
 

@@ -77,18 +77,20 @@ fn the_time_line_reads_well() {
           e12      c1  starts
           e13          the request of e12 is answered: producer 1 epoch 2
           e14      c1  learns of e12: producer 1 epoch 2
-          e15-16   c0  commits -> refused with PRODUCER_FENCED (90)
-          e17-18   c2  polls -> p0 from 0 to 4: r0@0 r1@1 r2@2
+          e15      c2  polls
+          e16      c0  commits
+          e17      c2  learns of e15: p0 from 0 to 4: r0@0 r1@1 r2@2
+          e18      c0  learns of e16: refused with PRODUCER_FENCED (90)
           e19          the broker is killed and started again
           e20-21   c2  processes r0 r1 r2 -> done
           e22      c2  saves the position of g0: p0 at 4
           e23          the request of e22 arrives, the reply is lost: done
           e24          the request of e22 is answered: done
           e25      c2  learns of e22: done
-          e26-27   c2  sends r3[k0] to p1 -> unknown; it may have happened
-          e28      c2  crashes
-          e29-30   c1  closes -> done
-          e31          the request of e26 arrives late, held for 1 round: unknown; it may have happened
+          e26-27   c1  closes -> done
+          e28-29   c2  sends r3[k0] to p1 -> unknown; it may have happened
+          e30      c2  crashes
+          e31          the request of e28 arrives late, held for 1 round: unknown; it may have happened
           e32          everything heals: held requests have arrived, fresh instances end what is open
           e33          a fresh reader reads p0 to its end 4, last stable 4 at read_uncommitted: r0@0 r1@1 r2@2
           e34          a fresh reader reads p0 to its end 4, last stable 4 at read_committed: nothing

@@ -65,7 +65,7 @@ impl Story {
             partitions: 2,
             clients: clients.collect(),
         };
-        Story { history: History { header, events: Vec::new() } }
+        Story { history: History { header, events: Vec::new(), exchanges: Vec::new() } }
     }
 
     pub(crate) fn event(&mut self, event: Event) -> EventId {

@@ -17,30 +17,30 @@ use super::Ended;
 
 /// What a transaction touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Partition(Partition),
     Group(GroupId),
 }
 
-/// A marker to be written: the transaction's outcome at one place. Without a place, only the completion is due.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Marker {
+/// A marker to be written: the transaction's outcome at one place. Without a place: that it is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marker {
     /// Whether the transaction is complete only with it. A defective broker does not wait for all.
     pub(super) awaited: bool,
-    pub(super) txn: TxnId,
+    pub(crate) txn: TxnId,
     pub(super) session: Session,
     pub(super) ending: Ending,
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 /// The coordinator's durable state.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Coordinator {
     txns: BTreeMap<TxnId, Txn>,
     producers: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Txn {
     session: Session,
     /// What the epoch of the client was before it ran out and the producer id changed.
@@ -112,6 +112,24 @@ impl Coordinator {
         Session { producer: self.producers, epoch: 0 }
     }
 
+    /// The producer id that [`Coordinator::fresh`] gives next.
+    pub(super) fn give_next(&mut self, producer: i64) {
+        self.producers = producer - 1;
+    }
+
+    /// Whether the transactional id has that producer id, or gets it at completion.
+    pub(super) fn has_producer(&self, id: TxnId, producer: i64) -> bool {
+        self.txns.get(&id).is_some_and(|txn| {
+            txn.session.producer == producer
+                || txn.next.is_some_and(|next| next.producer == producer)
+        })
+    }
+
+    /// Where the transaction of that id is, if one is open.
+    pub(super) fn places(&self, id: TxnId) -> &[Place] {
+        self.txns.get(&id).map_or(&[], |txn| &txn.places)
+    }
+
     /// InitProducerId of a transactional id, by a new instance or by one that names its session (KIP-360). An open
     /// transaction is aborted first: then the markers are returned, and the client must ask again.
     pub(super) fn init(
@@ -146,6 +164,11 @@ impl Coordinator {
             Some(txn) if txn.state == State::Ongoing => txn.fence(rules, id),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether the markers of some decided transaction may be sent once more after a restart.
+    pub(super) fn may_repeat_markers(&self) -> bool {
+        self.txns.values().any(|txn| matches!(txn.state, State::Prepare(_) | State::Complete(_)))
     }
 
     /// What is known of a transactional id.
@@ -311,10 +334,11 @@ impl Txn {
     ) -> Result<Session, Code> {
         let current = expected.is_none_or(|expected| expected == self.session);
         if !current && self.session.epoch != -1 {
-            return match expected == self.told {
-                true => Ok(self.session),
-                false => Err(Code::PRODUCER_FENCED),
-            };
+            if expected != self.told {
+                return Err(Code::PRODUCER_FENCED);
+            }
+            self.state = State::Empty;
+            return Ok(self.session);
         }
         self.state = State::Empty;
         self.told = expected;
@@ -485,9 +509,9 @@ impl Txn {
         let mut markers: Vec<Marker> = (self.places.iter())
             .map(|place| Marker::new(id, marker, ending, Some(*place)))
             .collect();
-        if markers.is_empty() {
-            markers.push(Marker::new(id, marker, ending, None));
-        }
+        // The coordinator writes that it is complete by itself, after all markers: for a moment a log is closed to the
+        // transaction that is not complete.
+        markers.push(Marker::new(id, marker, ending, None));
         if rules.wrong.transactions.tears_commits {
             let partitions =
                 |marker: &&mut Marker| matches!(marker.place, Some(Place::Partition(_)));

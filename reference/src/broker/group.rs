@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
 use crate::ids::{Offset, Partition};
-use crate::protocol::{Ending, Member};
+use crate::protocol::{Ending, Member, Session};
 use crate::rules::Rules;
 
 use super::membership::Membership;
@@ -16,16 +16,16 @@ const SAVES_KEPT: usize = 4096;
 const EXPIRES_AFTER: u64 = 3;
 
 /// One group. All of it is durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) membership: Membership,
     saved: Vec<Saved>,
-    pending: Vec<(i64, Saved)>,
+    pending: Vec<(Session, Saved)>,
     /// How many positions were ever saved: the place of the next one in the coordinator's own log.
     writes: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Saved {
     partition: Partition,
     offset: Offset,
@@ -90,12 +90,17 @@ impl Group {
         self.saved.reverse();
     }
 
+    /// Whether that session has saved in a transaction whose marker is not written here yet.
+    pub(super) fn in_transaction(&self, session: Session) -> bool {
+        self.pending.iter().any(|(owner, _)| *owner == session)
+    }
+
     /// TxnOffsetCommit.
-    pub(super) fn save_pending(&mut self, producer: i64, positions: &[(Partition, Offset)]) {
+    pub(super) fn save_pending(&mut self, session: Session, positions: &[(Partition, Offset)]) {
         for &(partition, offset) in positions {
             self.writes += 1;
             let saved = Saved { partition, offset, written: self.writes };
-            self.pending.push((producer, saved));
+            self.pending.push((session, saved));
         }
     }
 
@@ -103,7 +108,7 @@ impl Group {
     /// one that was *written* later wins (`OffsetMetadataManager.completeTransactionalOffsets`).
     pub(super) fn end_transaction(&mut self, rules: &Rules, producer: i64, ending: Ending) {
         let (ended, open): (Vec<_>, Vec<_>) =
-            (self.pending.drain(..)).partition(|(owner, _)| *owner == producer);
+            (self.pending.drain(..)).partition(|(owner, _)| owner.producer == producer);
         self.pending = open;
         if rules.wrong.offsets.stays_unstable {
             self.pending.extend(&ended);

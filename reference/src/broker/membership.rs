@@ -15,7 +15,7 @@ const SESSION_MS: std::ops::RangeInclusive<i64> = 6_000..=1_800_000;
 const MEMBERS_MAX: usize = 10_000;
 
 /// The members of one group.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     phase: Phase,
     generation: i32,
@@ -45,7 +45,7 @@ enum Phase {
     Stable,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     instance: Option<String>,
     client: String,
@@ -353,6 +353,15 @@ impl Membership {
         let member = Member { generation: self.generation, id, instance: Some(ONLY.to_owned()) };
         let _ = self.sync(0, &member, None, &[]);
         member
+    }
+
+    /// The same as it was done elsewhere: the only member is this one, whatever it was called here.
+    pub(crate) fn adopt(&mut self, member: &Member) {
+        let known = std::mem::take(&mut self.members).into_values().next();
+        self.members.extend(known.map(|known| (member.id.clone(), known)));
+        let instance = member.instance.clone().map(|instance| (instance, member.id.clone()));
+        self.statics = instance.into_iter().collect();
+        self.generation = member.generation;
     }
 
     fn check_protocols(&self, joining: &Joining) -> Result<(), Code> {

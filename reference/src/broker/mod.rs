@@ -13,6 +13,7 @@ mod partition;
 mod producer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::code::Code;
 use crate::ids::{GroupId, Offset, Partition, TxnId};
@@ -26,7 +27,8 @@ pub use coordinator::{State, Transaction};
 pub use membership::{Joined, Joining, Leaving, Membership, Waits};
 pub use partition::Extent;
 
-use coordinator::{Coordinator, Marker, Place};
+use coordinator::Coordinator;
+pub(crate) use coordinator::{Marker, Place};
 use group::Group;
 use partition::Log;
 
@@ -34,15 +36,16 @@ use partition::Log;
 const ALL: usize = usize::MAX;
 
 /// A broker of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     rules: Rules,
-    logs: BTreeMap<Partition, Log>,
+    /// Shared with copies of this broker until one of them writes.
+    logs: BTreeMap<Partition, Arc<Log>>,
     coordinator: Coordinator,
-    groups: BTreeMap<GroupId, Group>,
+    groups: BTreeMap<GroupId, Arc<Group>>,
     /// Markers that ended transactions still have to write.
     markers: Vec<Marker>,
-    /// How many requests were asked.
+    /// How many requests were asked of a broker that refuses some for the moment.
     requests: u64,
 }
 
@@ -52,7 +55,7 @@ impl Broker {
         Broker {
             rules,
             logs: (0..partitions)
-                .map(|number| (Partition(number.into()), Log::default()))
+                .map(|number| (Partition(number.into()), Arc::default()))
                 .collect(),
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
@@ -63,9 +66,11 @@ impl Broker {
 
     /// Answers a request.
     pub fn handle(&mut self, request: &Request) -> Answer {
-        self.requests += 1;
-        if self.rules.refuses_every.is_some_and(|every| self.requests.is_multiple_of(every)) {
-            return self.refuse_for_now(request);
+        if let Some(every) = self.rules.refuses_every {
+            self.requests += 1;
+            if self.requests.is_multiple_of(every) {
+                return self.refuse_for_now(request);
+            }
         }
         match request {
             Request::InitProducer { txn, expected } => self.init_producer(*txn, *expected),
@@ -104,21 +109,17 @@ impl Broker {
                 Ok(Response::Ended(ended.session))
             }
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
-                // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Kafka skips the
-                // transaction once the session has saved in it; asking always is stricter, and no client can tell.
-                let place = Place::Group(*group);
-                if *protocol == Protocol::Tv2 {
-                    self.coordinator.add(&self.rules, *txn, *session, place).map_err(verified)?;
+                // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Who has saved in it
+                // already is in it until its marker is written here, as for any other log (`UnifiedLog.hasOngoingTransaction`).
+                if !self.group(*group).in_transaction(*session) {
+                    self.admit_group(*txn, *session, *protocol, *group)?;
                 }
-                (self.coordinator)
-                    .check_open(&self.rules, *txn, *session, place)
-                    .map_err(verified)?;
                 self.check_member(*group, member.as_ref(), true)?;
                 let when = self.rules.wrong.offsets.transactional;
                 let group = self.group(*group);
                 match when {
                     TransactionalPositions::AtCommit => {
-                        group.save_pending(session.producer, positions);
+                        group.save_pending(*session, positions);
                     }
                     TransactionalPositions::AtOnce => group.save(positions),
                     TransactionalPositions::Never => {}
@@ -216,7 +217,7 @@ impl Broker {
 
     /// Where a group has a position, saved or pending.
     pub fn saved_partitions(&self, group: GroupId) -> BTreeSet<Partition> {
-        self.groups.get(&group).map(Group::partitions).unwrap_or_default()
+        self.groups.get(&group).map(|group| group.partitions()).unwrap_or_default()
     }
 
     /// DeleteGroups, of one.
@@ -234,9 +235,65 @@ impl Broker {
         }
     }
 
+    /// Does what comes before a transactional write, and no more: the transaction is asked for, and TV2 adds to it.
+    pub(crate) fn admit_alone(&mut self, request: &Request) {
+        // That it is refused is for the whole request to say.
+        let _ = match request {
+            Request::Produce { partition, batch, txn: Some((txn, protocol)), .. }
+            | Request::Malformed { partition, batch, txn: Some((txn, protocol)), .. } => {
+                let Some(session) = batch.session else { return };
+                let open = |log: &Arc<Log>| log.in_transaction(session);
+                if self.logs.get(partition).is_none_or(open) {
+                    return;
+                }
+                self.admit(*partition, session, batch.first_sequence, *txn, *protocol)
+            }
+            Request::SaveInTxn { txn, session, protocol, group, .. } => {
+                if self.group(*group).in_transaction(*session) {
+                    return;
+                }
+                self.admit_group(*txn, *session, *protocol, *group)
+            }
+            _ => Ok(()),
+        };
+    }
+
+    /// The producer id that is given out next.
+    pub(crate) fn give_next(&mut self, producer: i64) {
+        self.coordinator.give_next(producer);
+    }
+
+    /// Whether the transactional id has that producer id, or gets it at completion.
+    pub(crate) fn has_producer(&self, txn: TxnId, producer: i64) -> bool {
+        self.coordinator.has_producer(txn, producer)
+    }
+
+    /// Whether the markers of some decided transaction may be sent once more after a restart: that it is complete is written down
+    /// after them, and a coordinator that does not read it sends them all again (`TransactionMarkerChannelManager`).
+    pub(crate) fn may_repeat_markers(&self) -> bool {
+        self.coordinator.may_repeat_markers()
+    }
+
+    /// Where the transaction of that id is, if one is open.
+    pub(crate) fn places(&self, txn: TxnId) -> &[Place] {
+        self.coordinator.places(txn)
+    }
+
+    /// Markers of ended transactions that are yet to be written.
+    pub(crate) fn owed(&self) -> &[Marker] {
+        &self.markers
+    }
+
+    /// Writes these of them, in this order.
+    pub(crate) fn write_owed(&mut self, places: &[usize]) {
+        let owed: Vec<Marker> = places.iter().map(|place| self.markers[*place]).collect();
+        self.markers.retain(|marker| !owed.contains(marker));
+        owed.into_iter().for_each(|marker| self.write(marker));
+    }
+
     /// How many pieces of its own work the broker has yet to do.
     pub fn work(&self) -> usize {
-        self.markers.len() + self.logs.values().map(Log::unstored).sum::<usize>()
+        self.markers.len() + self.logs.values().map(|log| log.unstored()).sum::<usize>()
     }
 
     /// Where markers of ended transactions are yet to be written.
@@ -265,7 +322,7 @@ impl Broker {
 
     /// Behind the markers come the batches that a defective broker has not stored yet.
     fn store(&mut self, mut place: usize) {
-        for log in self.logs.values_mut() {
+        for log in self.logs.values_mut().map(Arc::make_mut) {
             if place < log.unstored() {
                 return log.store(place);
             }
@@ -279,10 +336,10 @@ impl Broker {
     /// of aborted transactions is rebuilt from the log. Markers of decided transactions are sent again.
     pub fn restart(&mut self) {
         let wrong = self.rules.wrong.transactions;
-        for log in self.logs.values_mut() {
+        for log in self.logs.values_mut().map(Arc::make_mut) {
             log.restart(&self.rules);
         }
-        for group in self.groups.values_mut() {
+        for group in self.groups.values_mut().map(Arc::make_mut) {
             group.restart(&self.rules);
         }
         self.coordinator.restart(&self.rules);
@@ -372,7 +429,11 @@ impl Broker {
         let log = self.log(partition)?;
         let duplicate = match rules.wrong.dedup.mixes_partitions {
             false => log.duplicate(&rules, batch),
-            true => self.logs.values_mut().find_map(|log| log.duplicate(&rules, batch)),
+            true => self
+                .logs
+                .values_mut()
+                .map(Arc::make_mut)
+                .find_map(|log| log.duplicate(&rules, batch)),
         };
         if duplicate.is_some() {
             return Ok(Response::Appended(duplicate));
@@ -432,7 +493,7 @@ impl Broker {
             return Ok(());
         }
         if rules.verifies_writes {
-            log.await_verification(session, first_sequence);
+            log.await_verification(session, first_sequence, protocol == Protocol::Tv2);
         }
         let admitted = match protocol {
             Protocol::Tv2 => self.coordinator.add(&rules, txn, session, place),
@@ -445,6 +506,21 @@ impl Broker {
             Code::CONCURRENT_TRANSACTIONS if protocol == Protocol::Tv1 => Code::NOT_ENOUGH_REPLICAS,
             other => other,
         })
+    }
+
+    /// The first save of a transaction in a group: TV2 adds the group, TV1 has it verified.
+    fn admit_group(
+        &mut self,
+        txn: TxnId,
+        session: Session,
+        protocol: Protocol,
+        group: GroupId,
+    ) -> Result<(), Code> {
+        let place = Place::Group(group);
+        if protocol == Protocol::Tv2 {
+            self.coordinator.add(&self.rules, txn, session, place).map_err(verified)?;
+        }
+        self.coordinator.check_open(&self.rules, txn, session, place).map_err(verified)
     }
 
     fn schedule(&mut self, mut markers: Vec<Marker>) {
@@ -475,10 +551,10 @@ impl Broker {
         }
     }
 
-    /// The transaction of these markers is complete without those for groups.
+    /// The transaction of these markers is complete with the last one of a partition.
     fn await_partitions_only(&mut self, markers: &mut [Marker]) {
         for marker in markers {
-            if let Some(Place::Group(_)) = marker.place {
+            if !matches!(marker.place, Some(Place::Partition(_))) {
                 marker.awaited = false;
                 self.coordinator.marked(marker.txn);
             }
@@ -498,7 +574,7 @@ impl Broker {
                 let group = self.group(group);
                 group.end_transaction(&rules, marker.session.producer, marker.ending);
             }
-            // A transaction that nothing was added to has no marker to write.
+            // The coordinator's own note, in its own log.
             None => {}
         }
         if marker.awaited && taken {
@@ -510,11 +586,12 @@ impl Broker {
     }
 
     fn log(&mut self, partition: Partition) -> Result<&mut Log, Code> {
-        self.logs.get_mut(&partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
+        let log = self.logs.get_mut(&partition).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        Ok(Arc::make_mut(log))
     }
 
     fn group(&mut self, group: GroupId) -> &mut Group {
-        self.groups.entry(group).or_default()
+        Arc::make_mut(self.groups.entry(group).or_default())
     }
 
     fn check_member(

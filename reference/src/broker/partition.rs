@@ -15,7 +15,7 @@ use super::producer::{Producer, WINDOW, last_sequence, precedes, sequence_after}
 const EXPIRES_AFTER: Offset = 3;
 
 /// One partition.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Log {
     batches: Vec<LogBatch>,
     end: Offset,
@@ -43,14 +43,16 @@ pub struct Extent {
 
 /// A transactional write that the coordinator was asked about, and that has not come into the log yet
 /// (`VerificationStateEntry`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiting {
     session: Session,
     /// The lowest that was seen: what is higher has to wait for it (KAFKA-14920).
     lowest_sequence: i32,
+    /// Whether the epochs of its client are fresh ones, which start at zero (TV2).
+    fresh: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Aborted {
     producer: i64,
     first: Offset,
@@ -103,12 +105,19 @@ impl Log {
     }
 
     /// The coordinator is asked about a write with that sequence number, which was not in the log before.
-    pub(super) fn await_verification(&mut self, session: Session, first_sequence: i32) {
+    pub(super) fn await_verification(
+        &mut self,
+        session: Session,
+        first_sequence: i32,
+        fresh: bool,
+    ) {
         let known = |waiting: &&mut Waiting| waiting.session.producer == session.producer;
-        let asked = Waiting { session, lowest_sequence: first_sequence };
+        let asked = Waiting { session, lowest_sequence: first_sequence, fresh };
         match self.waiting.iter_mut().find(known) {
             None => self.waiting.push(asked),
-            Some(waiting) if session.epoch > waiting.session.epoch => *waiting = asked,
+            Some(waiting) if session.epoch > waiting.session.epoch => {
+                *waiting = Waiting { fresh: waiting.fresh, ..asked };
+            }
             Some(waiting) if session.epoch == waiting.session.epoch => {
                 waiting.lowest_sequence = waiting.lowest_sequence.min(first_sequence);
             }
@@ -328,7 +337,11 @@ impl Log {
             return Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
         }
         let Some(producer) = self.producer(session) else {
-            let starts_wrong = fresh_epochs && first_sequence != 0 && !wrong.accepts_gaps;
+            // Once a client of fresh epochs was here, no other write of its producer starts anywhere else either.
+            let of_fresh =
+                |waiting: &Waiting| waiting.session.producer == session.producer && waiting.fresh;
+            let fresh = fresh_epochs || self.waiting.iter().any(of_fresh);
+            let starts_wrong = fresh && first_sequence != 0 && !wrong.accepts_gaps;
             return match starts_wrong {
                 true => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
                 false => Ok(()),

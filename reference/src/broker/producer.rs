@@ -10,7 +10,7 @@ const SEQUENCES: i64 = 1 << 31;
 pub(super) const WINDOW: usize = 5;
 
 /// What the leader knows of one producer.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Producer {
     pub(super) session: Session,
     /// First offset of its open transaction.
@@ -25,7 +25,7 @@ pub(super) struct Producer {
     pub(super) next_sequence: Option<i32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Recent {
     pub(super) first_sequence: i32,
     pub(super) last_sequence: i32,

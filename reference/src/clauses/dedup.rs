@@ -14,18 +14,16 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Crash, Move],
         "InitProducerId without a transactional id returns a producer id that nobody was ever given, with epoch 0.",
         "TransactionCoordinator.scala:115; KAFKA-15552",
-        NotYet("openings tell their ids, but no property compares them"),
+        Partly("among the ids that one case was given"),
     ),
     clause(
         "DED-02",
         MustOverTv2,
         Wire,
-        &[Expiry],
+        &[],
         "A broker that knows nothing of a producer in a partition may take any first sequence number; over TV2, from a transactional producer, only 0.",
         "ProducerAppendInfo.java:112; redpanda#22687; KAFKA-15591",
-        NotYet(
-            "a batch that is put off while the next goes through meets this, but only a record that is lost by it is accused, as LOG-10",
-        ),
+        Judged,
     ),
     clause(
         "DED-03",
@@ -34,7 +32,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Late],
         "Within an epoch a batch must begin at the sequence number after the last one, or it is refused and leaves no trace.",
         "ProducerAppendInfo.java:126",
-        Partly("a gap shows only if the missing batch is appended after it"),
+        Judged,
     ),
     clause(
         "DED-04",
@@ -61,7 +59,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "A batch that overlaps with one of them, but is not the same, is not acknowledged as a duplicate, for its rest would be lost.",
         "ProducerStateEntry.java:140",
-        NotYet("needs forged requests: our clients resend what they sent"),
+        Judged,
     ),
     clause(
         "DED-07",
@@ -70,7 +68,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "Duplicates are known by their sequence numbers, not their content: of a retry with other records the first ones stay.",
         "UnifiedLog.scala:1037",
-        NotYet("needs forged requests: our clients resend what they sent"),
+        Judged,
     ),
     clause(
         "DED-08",
@@ -79,7 +77,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "Sequence numbers go from 2147483647 to 0, between batches and within one.",
         "ProducerAppendInfo.java:145; DefaultRecordBatch.java:556; KAFKA-7692",
-        NotYet("needs a producer that begins near the end, by hand"),
+        Judged,
     ),
     clause(
         "DED-09",
@@ -88,7 +86,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "The first batch of a higher epoch must begin at sequence number 0.",
         "ProducerAppendInfo.java:118",
-        NotYet("needs forged requests"),
+        Judged,
     ),
     clause(
         "DED-10",
@@ -97,7 +95,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late, Pause],
         "Once a partition has seen a higher epoch of a producer, a lower one is refused for good.",
         "ProducerAppendInfo.java:96; KIP-98",
-        Partly("for successors of a transactional id; idempotent producers have none"),
+        Judged,
     ),
     clause(
         "DED-11",
@@ -106,9 +104,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "Sequence numbers are counted by producer and partition, and no partition has to do with another.",
         "ProducerStateManager.java:86",
-        Partly(
-            "a record taken for another partition's duplicate is lost and accused; one that is refused is not",
-        ),
+        Judged,
     ),
     clause(
         "DED-12",
@@ -135,7 +131,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Crash, Move, Disk],
         "What is known of a producer never runs ahead of the log: the retry of a batch that was not appended is accepted.",
         "KAFKA-6683; KAFKA-12153; KAFKA-10778",
-        Partly("a retry that is acknowledged and not there is accused; one that is refused is not"),
+        Judged,
     ),
     clause(
         "DED-15",
@@ -171,7 +167,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut],
         "Batches without producer id are never taken for duplicates.",
         "UnifiedLog.scala:1036",
-        NotYet("what at-least-once producers repeat is counted, not demanded"),
+        Judged,
     ),
     clause(
         "DED-19",
@@ -189,7 +185,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "An idempotent producer may raise the epoch of its producer id by itself and begin again at sequence number 0.",
         "KAFKA-8805; redpanda#22687",
-        NotYet("our client never does; librdkafka does, but a refusal is not accused"),
+        Judged,
     ),
     clause(
         "DED-21",

@@ -23,16 +23,16 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "A read_committed reader is handed nothing at or above the last stable offset, and so nothing of an open transaction.",
         "UnifiedLog.scala:1240; KIP-98",
-        Partly("nothing of an open transaction; plain records above one are not accused"),
+        Judged,
     ),
     clause(
         "ISO-03",
         Must,
         Wire,
-        &[Move],
+        &[],
         "The last stable offset is the least of the high watermark and the first offsets of transactions that are open or whose marker is not yet replicated.",
         "ProducerStateManager.java:242; UnifiedLog.scala:418",
-        NotYet("needs it told with every fetch, and replicas that lag"),
+        Partly("that nothing is told above it, on one node, where no replica lags"),
     ),
     clause(
         "ISO-04",
@@ -41,7 +41,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "A read_uncommitted reader is handed everything below the high watermark, open and aborted data too, but never a marker.",
         "docs/design.html:295; CompletedFetch.java:233; redpanda#6630",
-        Partly("a reader that goes past open data is accused, one that stops before them is not"),
+        Judged,
     ),
     clause(
         "ISO-05",
@@ -59,9 +59,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Crash, Compaction],
         "A read_committed fetch lists every aborted transaction within its range, and none whose marker lies below it.",
         "TransactionIndex.java:161; LocalLog.scala:412; CompletedFetch.java:355",
-        Partly(
-            "by what a client that trusts the list hands out, or leaves out; the list itself is not compared",
-        ),
+        Judged,
     ),
     clause(
         "ISO-07",
@@ -70,9 +68,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "An open transaction holds back what others wrote behind it in that partition, and all of it appears when it ends.",
         "UnifiedLog.scala:418",
-        Partly(
-            "that all of it appears and no reader passes the open one; that it was held back is not asked",
-        ),
+        Judged,
     ),
     clause(
         "ISO-08",
@@ -128,7 +124,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "The end of the log that ListOffsets tells a read_committed reader is the last stable offset.",
         "Partition.scala:1591; librdkafka#3423",
-        NotYet("needs the answers of ListOffsets in histories"),
+        Judged,
     ),
     clause(
         "ISO-14",

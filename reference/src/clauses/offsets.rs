@@ -32,7 +32,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "A position saved in a transaction is not told before that commits; who requires stable positions is told to wait.",
         "OffsetMetadataManager.java:764; OffsetFetchRequest.json (RequireStable); KIP-447",
-        Partly("by the positions that are told; that a reader is told to wait is not asked"),
+        Judged,
     ),
     clause(
         "OFF-04",
@@ -56,10 +56,10 @@ pub(super) const CLAUSES: &[Clause] = &[
         "OFF-06",
         Must,
         Wire,
-        &[Move, Compaction],
+        &[Crash, Move, Compaction],
         "Of plain and transactional saves the one whose record comes later in the log of positions stands, also after that is read anew.",
         "OffsetMetadataManager.java:1085; redpanda#31483",
-        NotYet("plans use a group in one way only"),
+        Partly("by forged saves; not after the log of positions was read anew"),
     ),
     clause(
         "OFF-07",
@@ -77,7 +77,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "Saving in a transaction is refused unless the group was added to it; over TV2 saving adds it.",
         "KIP-890; apache/kafka commit b6c78554753",
-        NotYet("needs a save by hand without adding the group"),
+        Judged,
     ),
     clause(
         "OFF-09",

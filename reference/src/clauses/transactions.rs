@@ -14,7 +14,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late, Pause],
         "Whoever opens a transactional id again gets the same producer id with a higher epoch, and the older instance is refused by every request.",
         "TransactionMetadata.scala:270; KafkaApis.scala:2260; KIP-98",
-        Partly("by sends, saves and ends that are done; the ids are not compared"),
+        Judged,
     ),
     clause(
         "TXN-02",
@@ -32,7 +32,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Late],
         "InitProducerId with the current id and epoch raises the epoch, with the ones before it answers the same again, and with any other is refused.",
         "KIP-360; TransactionMetadata.scala:276",
-        NotYet("our client opens without its id, librdkafka raises its epoch unseen"),
+        Judged,
     ),
     clause(
         "TXN-04",
@@ -50,7 +50,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Move],
         "When the epochs of a producer id are used up the next one is 0 of a new id, and the old id stays fenced.",
         "TransactionMetadata.scala:165; KAFKA-18660; KAFKA-20357; KAFKA-20090",
-        NotYet("needs 32767 transactions of one id, or an epoch set by hand"),
+        Partly("of brokers that have few epochs; a plan does not use up 32767"),
     ),
     clause(
         "TXN-06",
@@ -59,7 +59,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "Adding partitions or a group to a transaction is refused for unknown ids and other epochs, waits while one is completed, and may be repeated; one bad partition keeps all out.",
         "TransactionCoordinator.scala:394; KafkaApis.scala:2564",
-        NotYet("needs requests by hand, and judging by error numbers"),
+        Partly("one partition at a time"),
     ),
     clause(
         "TXN-07",
@@ -68,9 +68,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "A transactional batch is appended only to a partition of the open transaction of its producer and epoch, and leaves no trace if it is refused.",
         "UnifiedLog.scala:1048; ReplicaManager.scala:1100; KIP-890",
-        Partly(
-            "that what was refused is not there; whether it had to be refused shows only in what it does later (TXN-18)",
-        ),
+        Judged,
     ),
     clause(
         "TXN-08",
@@ -79,7 +77,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "A batch outside transactions is refused from a producer that has one open in that partition.",
         "ProducerAppendInfo.java:180",
-        NotYet("needs forged requests"),
+        Judged,
     ),
     clause(
         "TXN-09",
@@ -97,7 +95,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Late],
         "EndTxn, sent again, does no harm and is answered as done or for now; with the other outcome it is refused.",
         "TransactionCoordinator.scala:539; KIP-890",
-        Partly("the other outcome is never asked for"),
+        Judged,
     ),
     clause(
         "TXN-11",
@@ -124,7 +122,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Move],
         "Every partition of a transaction gets a marker above its data, and a repeated one does nothing.",
         "ProducerAppendInfo.java:204; KAFKA-10080; KAFKA-19999",
-        NotYet("histories hold no markers; one that is missing is accused as ISO-15"),
+        Partly("a repeated one needs WriteTxnMarkers by hand, with the rights of a broker"),
     ),
     clause(
         "TXN-14",
@@ -133,7 +131,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late, Pause],
         "In a partition the marker of a transaction comes before the data of the producer's next one.",
         "TransactionCoordinator.scala:419; KAFKA-10080",
-        Partly("by the outcome that those data are shown with; the marker itself is not seen"),
+        Judged,
     ),
     clause(
         "TXN-15",
@@ -151,7 +149,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Crash, Move],
         "When a coordinator fails, open transactions stay open, decided ones are completed as decided, and sessions stay what they were.",
         "TransactionStateManager.scala:520; KAFKA-9307",
-        Partly("by killing the only node and starting it again; sessions are not compared"),
+        Partly("by killing the only node and starting it again"),
     ),
     clause(
         "TXN-17",
@@ -187,9 +185,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "Every end of a transaction raises the epoch and tells it, and what comes late with the old one is refused.",
         "KIP-890; TransactionCoordinator.scala:332",
-        NotYet(
-            "histories do not hold the epoch that an end tells; late requests are judged by TXN-18 and TXN-19",
-        ),
+        Judged,
     ),
     clause(
         "TXN-21",
@@ -216,7 +212,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "A transaction without data can be ended; over TV2 an abort of none succeeds, a commit of none does not.",
         "TransactionCoordinator.scala:618; ydb#51053; ydb#52731",
-        NotYet("plans may end empty transactions, but no property asks whether that is done"),
+        Judged,
     ),
     clause(
         "TXN-24",
@@ -234,7 +230,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Late],
         "Requests for one transactional id take effect one after another; while one is being written the others are told to try again.",
         "TransactionCoordinator.scala:230; KAFKA-18464",
-        NotYet("repeated requests meet it, but what they are answered is judged by TXN-10 only"),
+        Partly("that they do; not what is told to the others meanwhile"),
     ),
     clause(
         "TXN-26",

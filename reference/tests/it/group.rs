@@ -173,7 +173,7 @@ fn tv2_adds_the_group_with_the_first_save() {
     let (mut talk, session) = Talk::at(State::Empty, Tv2);
     talk.save_in(Tv2, session, None, 3).unwrap();
     talk.end(Tv2, session, Commit).unwrap();
-    assert_eq!(talk.broker.work(), 1);
+    assert_eq!(talk.broker.work(), 2);
     talk.finish();
     assert_eq!(talk.position(), Ok(Some(3)));
 }

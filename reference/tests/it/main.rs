@@ -6,6 +6,7 @@ mod choices;
 mod clauses;
 mod coordinator;
 mod defects;
+mod explain;
 mod forging;
 mod generate;
 mod group;

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use expect_test::{expect, expect_file};
 use onceness_reference::code::Code;
+use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::features::Features;
 use onceness_reference::generate::plans;
 use onceness_reference::history::{
@@ -13,6 +14,7 @@ use onceness_reference::history::{
 use onceness_reference::ids::{ClientId, EventId, GroupId, Key, Partition, StepId, Tag};
 use onceness_reference::plan::forge::{Flaw, Forge, Number, Pose};
 use onceness_reference::plan::{Client, Delivery, Fate, Fault, Isolation, NewRecord};
+use onceness_reference::protocol::{Request, Response};
 use onceness_reference::text::{
     HistoryReader, TextError, history_to_lines, plan_from_json, plan_to_json, schemas,
 };
@@ -271,14 +273,27 @@ fn everything() -> History {
     events.push(Event::Stuck { what: "the \"last\"\nstable offset – of p0".to_owned() });
     let clients = vec![Client { id: client, delivery, consumer: None }];
     let (version, target) = (HISTORY_VERSION, "memory".to_owned());
-    History { header: Header { version, target, partitions: 2, clients }, events }
+    let request =
+        Request::Positions { group: GroupId(0), partitions: vec![partition], stable: true };
+    let exchanges = vec![
+        Exchange::Asked { after: None, lane: Lane::Client(client), request: request.clone() },
+        Exchange::Answered { of: 0, answer: Ok(Response::Positions(vec![(partition, Some(3))])) },
+        Exchange::Asked { after: Some(EventId(0)), lane: Lane::Held(1), request: request.clone() },
+        Exchange::Answered { of: 2, answer: Err(Code::UNSTABLE_OFFSET_COMMIT) },
+        Exchange::Asked { after: Some(EventId(0)), lane: Lane::Rig, request },
+        Exchange::Unanswered { of: 4 },
+        Exchange::Cut { lane: Lane::Rig },
+        Exchange::Restarted,
+        Exchange::Paused,
+    ];
+    History { header: Header { version, target, partitions: 2, clients }, events, exchanges }
 }
 
 #[test]
 fn a_history_reads_as_it_was_written() {
     let whole = everything();
     let text = history_to_lines(&whole);
-    assert_eq!(text.lines().count(), whole.events.len() + 1);
+    assert_eq!(text.lines().count(), 1 + whole.events.len() + whole.exchanges.len());
     assert_eq!(history(&text).as_ref(), Ok(&whole));
     assert_eq!(history(&text.replace('\n', "\r\n\n")), Ok(whole), "blank lines are passed over");
 }
@@ -291,7 +306,9 @@ fn the_beginning_of_a_history_is_a_history() {
     let lines: Vec<&str> = text.lines().collect();
     for count in 1..lines.len() {
         let read = history(&lines[..count].join("\n")).unwrap();
-        assert_eq!(read.events, whole.events[..count - 1]);
+        let events = whole.events.len().min(count - 1);
+        assert_eq!(read.events, whole.events[..events]);
+        assert_eq!(read.exchanges, whole.exchanges[..count - 1 - events]);
     }
 }
 
@@ -366,6 +383,28 @@ fn damaged_histories_without_meaning() {
         line 5, field client: c3 is not among the clients of the header
     "#]]
     .assert_eq(&told);
+}
+
+#[test]
+fn damaged_exchanges() {
+    let good = format!(
+        "{HISTORY}{}\n{}\n",
+        r#"{"exchange":{"asked":{"lane":"rig","request":{"join":{"group":0}}}}}"#,
+        r#"{"exchange":{"answered":{"of":0,"answer":{"refused":16}}}}"#
+    );
+    let again = "{\"exchange\":{\"unanswered\":{\"of\":0}}}\n{\"exchange\":{\"answered\"";
+    let damages = [
+        ("{\"exchange\":{\"answered\"", again),
+        ("\"answered\":{\"of\":0", "\"answered\":{\"of\":1"),
+        ("{\"refused\":16}", "{\"refused\":\"busy\"}"),
+        ("\"lane\":\"rig\"", "\"lane\":\"rail\""),
+    ];
+    expect![[r#"
+        line 9, field exchange.of: exchange 0 has its answer already
+        line 8, field exchange.of: exchange 1 is no earlier request
+        line 8, field exchange.answered.answer.refused: invalid type: string "busy", expected i16 (column 58)
+        line 7, field exchange.asked.lane: unknown variant `rail`, expected one of `client`, `held`, `rig` (column 35)
+    "#]].assert_eq(&said(&good, history, &damages));
 }
 
 /// The schemas are kept in the repository, for editors and for other languages. `UPDATE_EXPECT=1` rewrites them.

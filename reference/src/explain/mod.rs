@@ -1,0 +1,114 @@
+//! The second judge: whether *some* broker that keeps to the rules would have answered as this one did.
+//!
+//! The model answers every request in lockstep with what was seen. Where the rig cannot know the order in which requests
+//! that overlapped were carried out, when a marker was written, or whether a request that was never answered was carried out
+//! at all, there are several possible brokers (`world`); each answer rules some of them out. A broker is accused only when
+//! none is left, under any rules that a correct broker may have. This is the just-in-time linearization of Lowe (2017), with
+//! the broker's own work as further operations.
+//!
+//! The contestable decision: what is possible is tried, not computed. Cases are small; where too much becomes possible the
+//! judge says so and stops, which it never counts as an answer that holds.
+//!
+//! Source: KIP-98, KIP-360, KIP-447, KIP-890, by way of [`crate::broker`].
+
+mod compare;
+mod seen;
+mod touches;
+mod trial;
+pub mod words;
+mod world;
+
+use std::cmp::Reverse;
+
+use crate::choices::{CHOICES, Choice};
+use crate::code::Code;
+use crate::history::History;
+use crate::protocol::Answer;
+use crate::rules::Rules;
+
+use seen::Seen;
+use trial::Trial;
+
+/// How well the answers of a case can be explained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    /// The requests whose answers were compared with the model's and found permitted: their places among the exchanges.
+    pub judged: Vec<u32>,
+    /// How many were not compared, for too much was possible by then.
+    pub unjudged: u64,
+    /// The rules that explain all that was judged; of those that explain nothing more, the first.
+    pub rules: Rules,
+    /// Answers that break no promise and are not Kafka's.
+    pub odd: Vec<Odd>,
+    /// The first answer that no correct broker gives.
+    pub accusation: Option<Accusation>,
+}
+
+/// An answer that breaks no promise and is not Kafka's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Odd {
+    /// The place of the request among the exchanges.
+    pub request: u32,
+    /// What Kafka answers; none if it does what was asked.
+    pub kafka: Option<Code>,
+}
+
+/// An answer that no correct broker gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accusation {
+    /// The place of the request among the exchanges.
+    pub request: u32,
+    /// What a correct broker answers, for each way in which it may have come here.
+    pub instead: Vec<Answer>,
+}
+
+/// Explains what was seen by the rules of a correct broker, trying these first.
+///
+/// What a broker may choose shows in different answers, so one choice after another is made the better way, or two at once.
+pub fn explain(history: &History, likely: Rules) -> Explained {
+    let seen = Seen::of(history);
+    let attempt = |rules| Trial::new(&seen, rules, history.header.partitions).run(rules);
+    let mut best = attempt(likely);
+    while !best.is_plain() {
+        let next = neighbours(best.rules).map(attempt).find(|other| other.is_better_than(&best));
+        match next {
+            Some(better) => best = better,
+            None => break,
+        }
+    }
+    best
+}
+
+/// What differs by one choice, then by two: some show only together.
+fn neighbours(rules: Rules) -> impl Iterator<Item = Rules> {
+    let others = move |choice: &'static Choice, rules: Rules| {
+        let made = choice.values.iter().filter(move |value| !value.is_chosen_by(&rules));
+        made.map(move |value| value.chosen(rules))
+    };
+    let one = tried().flat_map(move |choice| others(choice, rules));
+    let two = tried().enumerate().flat_map(move |(place, first)| {
+        let seconds = move || tried().skip(place + 1);
+        others(first, rules)
+            .flat_map(move |rules| seconds().flat_map(move |second| others(second, rules)))
+    });
+    one.chain(two)
+}
+
+fn tried() -> impl Iterator<Item = &'static Choice> {
+    CHOICES.iter().filter(|choice| choice.shows)
+}
+
+impl Explained {
+    /// Whether nothing is left to explain.
+    fn is_plain(&self) -> bool {
+        self.accusation.is_none() && self.odd.is_empty()
+    }
+
+    fn is_better_than(&self, other: &Explained) -> bool {
+        let rank = |one: &Explained| {
+            let accused = one.accusation.as_ref().map(|accusation| accusation.request);
+            (accused.unwrap_or(u32::MAX), Reverse(one.odd.len()))
+        };
+        rank(self) > rank(other)
+    }
+}

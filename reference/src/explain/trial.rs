@@ -1,0 +1,271 @@
+//! One attempt to explain a history, by one set of rules: the possible brokers, answer by answer.
+
+use crate::code::Code;
+use crate::exchanges::Exchange;
+use crate::protocol::Answer;
+use crate::rules::Rules;
+
+use super::seen::{Asked, Seen};
+use super::world::{TooMuch, World};
+use super::{Accusation, Explained, Odd};
+
+/// More possible brokers than this are not followed.
+const WORLDS_MAX: usize = 64;
+/// More ways than this to get from one answer to the next are not tried.
+const WAYS_MAX: usize = 1024;
+
+/// One attempt, by one set of rules.
+pub(super) struct Trial<'s, 'h> {
+    seen: &'s Seen<'h>,
+    /// Requests that are on their way, or may be.
+    pending: Vec<u32>,
+    /// Of these, those whose connection is gone, so that later requests need not wait for them.
+    adrift: Vec<u32>,
+    worlds: Vec<World>,
+    /// How many ways were tried since the last answer.
+    ways: usize,
+    instead: Vec<Answer>,
+}
+
+/// Nothing more can be said.
+enum Stop {
+    Accused(Accusation),
+    TooMuch,
+}
+
+impl From<TooMuch> for Stop {
+    fn from(_: TooMuch) -> Self {
+        Stop::TooMuch
+    }
+}
+
+impl<'s, 'h> Trial<'s, 'h> {
+    pub(super) fn new(seen: &'s Seen<'h>, rules: Rules, partitions: u8) -> Self {
+        Trial {
+            seen,
+            pending: Vec::new(),
+            adrift: Vec::new(),
+            worlds: vec![World::new(rules, partitions)],
+            ways: 0,
+            instead: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, rules: Rules) -> Explained {
+        let mut explained =
+            Explained { judged: Vec::new(), unjudged: 0, rules, odd: Vec::new(), accusation: None };
+        for (place, exchange) in (0..).zip(self.seen.exchanges) {
+            match self.take(place, exchange) {
+                Ok(judged) => explained.judged.extend(judged),
+                Err(Stop::Accused(accusation)) => {
+                    explained.accusation = Some(accusation);
+                    break;
+                }
+                Err(Stop::TooMuch) => {
+                    explained.unjudged = self.seen.answers() - explained.judged.len() as u64;
+                    break;
+                }
+            }
+        }
+        let odd = self.worlds.first().into_iter().flat_map(|world| &world.odd);
+        explained.odd = odd
+            .map(|(request, code)| Odd {
+                request: *request,
+                kafka: (*code != Code(0)).then_some(*code),
+            })
+            .collect();
+        explained
+    }
+
+    /// Takes in one exchange. The request, if it was an answer that could be compared.
+    fn take(&mut self, place: u32, exchange: &Exchange) -> Result<Option<u32>, Stop> {
+        match exchange {
+            Exchange::Asked { .. } => self.pending.push(place),
+            Exchange::Answered { of, .. } => return self.answered(*of),
+            Exchange::Unanswered { of } => self.adrift.push(*of),
+            Exchange::Cut { lane } => {
+                let on_it =
+                    |one: &u32| self.seen.asked(*one).is_some_and(|asked| asked.lane == *lane);
+                let on_it: Vec<u32> = self.pending.iter().copied().filter(on_it).collect();
+                self.adrift.extend(on_it);
+            }
+            Exchange::Restarted => self.restarted()?,
+            // Time passes, and takes members and transactions with it.
+            Exchange::Paused => return Err(Stop::TooMuch),
+        }
+        Ok(None)
+    }
+
+    fn answered(&mut self, of: u32) -> Result<Option<u32>, Stop> {
+        let Some(asked) = self.seen.asked(of).filter(|asked| !asked.is_open()) else {
+            return Ok(None);
+        };
+        (self.ways, self.instead) = (0, Vec::new());
+        let others = self.rivals(of);
+        let mut next = Vec::new();
+        for world in std::mem::take(&mut self.worlds) {
+            self.advance(world, of, asked, &others, &mut next)?;
+        }
+        self.pending.retain(|other| *other != of);
+        next.iter_mut().for_each(|world| world.forget(of));
+        self.worlds = fewest_odd(next);
+        match self.worlds.is_empty() {
+            true => {
+                let mut instead: Vec<Answer> = Vec::new();
+                for answer in self.instead.drain(..) {
+                    if !instead.contains(&answer) {
+                        instead.push(answer);
+                    }
+                }
+                Err(Stop::Accused(Accusation { request: of, instead }))
+            }
+            false => Ok(Some(of)),
+        }
+    }
+
+    /// Every world in which that request was carried out by now, after any of the others or none.
+    fn advance(
+        &mut self,
+        world: World,
+        of: u32,
+        asked: &Asked<'h>,
+        others: &[u32],
+        into: &mut Vec<World>,
+    ) -> Result<(), Stop> {
+        if world.has_done(of) {
+            add(into, world);
+            return Ok(());
+        }
+        for before in self.one_step(&world, others, (!others.is_empty()).then_some(of))? {
+            self.advance(before, of, asked, others, into)?;
+        }
+        if self.waits(of, &world) {
+            return Ok(());
+        }
+        self.ways += 1;
+        let mut after = Vec::new();
+        world.carry_out(of, asked, &mut self.instead, &mut after)?;
+        after.into_iter().for_each(|world| add(into, world));
+        self.within_bounds(into.len())
+    }
+
+    /// Every world that is one request further: one of these is carried out, or is admitted, or that other one is admitted.
+    fn one_step(
+        &mut self,
+        world: &World,
+        of: &[u32],
+        admitted: Option<u32>,
+    ) -> Result<Vec<World>, Stop> {
+        let mut after = Vec::new();
+        for one in of.iter().chain(admitted.as_ref()) {
+            let Some(asked) = self.seen.asked(*one) else { continue };
+            if world.has_done(*one) || self.waits(*one, world) {
+                continue;
+            }
+            self.ways += 1;
+            after.extend(world.admit(*one, asked.request));
+            if of.contains(one) {
+                let mut done = Vec::new();
+                // What another request would have been answered instead accuses nobody here.
+                world.clone().carry_out(*one, asked, &mut Vec::new(), &mut done)?;
+                done.iter_mut().for_each(|world| world.note_done(*one));
+                after.extend(done);
+            }
+        }
+        self.within_bounds(after.len())?;
+        Ok(after)
+    }
+
+    fn within_bounds(&self, worlds: usize) -> Result<(), Stop> {
+        match self.ways > WAYS_MAX || worlds > WORLDS_MAX {
+            true => Err(Stop::TooMuch),
+            false => Ok(()),
+        }
+    }
+
+    /// What was under way was carried out before, or never will be.
+    fn restarted(&mut self) -> Result<(), Stop> {
+        self.ways = 0;
+        let matters = |one: &u32| self.seen.asked(*one).is_some_and(Asked::matters);
+        let pending: Vec<u32> = self.pending.iter().copied().filter(matters).collect();
+        let mut next = Vec::new();
+        for world in std::mem::take(&mut self.worlds) {
+            self.any_of(world, &pending, &mut next)?;
+        }
+        let seen = self.seen;
+        let hope = |one: &u32| seen.asked(*one).is_some_and(|asked| !asked.is_open());
+        let (left, lost): (Vec<u32>, Vec<u32>) = self.pending.drain(..).partition(hope);
+        self.pending = left;
+        self.adrift.retain(|one| !lost.contains(one));
+        // The model writes each marker once, so it does not follow a broker that may write one again.
+        if next.iter().any(World::may_repeat_markers) {
+            return Err(Stop::TooMuch);
+        }
+        for mut world in next {
+            lost.iter().for_each(|one| world.forget(*one));
+            world.restart();
+            add(&mut self.worlds, world);
+        }
+        Ok(())
+    }
+
+    fn any_of(&mut self, world: World, of: &[u32], into: &mut Vec<World>) -> Result<(), Stop> {
+        for after in self.one_step(&world, of, None)? {
+            self.any_of(after, of, into)?;
+        }
+        add(into, world);
+        self.within_bounds(into.len())
+    }
+
+    /// The other requests whose order with this one may matter, directly or by way of others, or that go before those.
+    fn rivals(&self, of: u32) -> Vec<u32> {
+        let mut found = vec![of];
+        let mut next = 0;
+        while let Some(one) = found.get(next).copied() {
+            next += 1;
+            let Some(asked) = self.seen.asked(one) else { continue };
+            let mut touches = asked.touches.clone();
+            self.worlds.iter().for_each(|world| touches.wait_for(world.owed()));
+            let others = self.pending.iter().filter(|other| **other != one);
+            let mut others = others.filter_map(|other| self.seen.asked(*other));
+            if let Some(txn) = others.find_map(|other| touches.may_wait_for(&other.touches)) {
+                self.worlds.iter().for_each(|world| touches.reach(world.places(txn)));
+            }
+            for other in &self.pending {
+                if found.contains(other) {
+                    continue;
+                }
+                let Some(theirs) = self.seen.asked(*other) else { continue };
+                let meets = theirs.matters() && touches.meets(&theirs.touches);
+                if meets || self.comes_before(*other, one) {
+                    found.push(*other);
+                }
+            }
+        }
+        found.remove(0);
+        found
+    }
+
+    /// Whether an earlier request of the same connection comes first.
+    fn waits(&self, of: u32, world: &World) -> bool {
+        self.pending.iter().any(|other| self.comes_before(*other, of) && !world.has_done(*other))
+    }
+
+    fn comes_before(&self, one: u32, other: u32) -> bool {
+        let lane = |place| self.seen.asked(place).map(|asked| asked.lane);
+        one < other && lane(one) == lane(other) && !self.adrift.contains(&one)
+    }
+}
+
+fn add(worlds: &mut Vec<World>, world: World) {
+    if !worlds.contains(&world) {
+        worlds.push(world);
+    }
+}
+
+/// Where some answer can be explained in a better way, that is what happened.
+fn fewest_odd(mut worlds: Vec<World>) -> Vec<World> {
+    let fewest = worlds.iter().map(|world| world.odd.len()).min().unwrap_or(0);
+    worlds.retain(|world| world.odd.len() == fewest);
+    worlds
+}

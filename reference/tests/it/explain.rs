@@ -1,0 +1,230 @@
+//! The second judge on tiny talks written by hand: what some correct broker answers is explained, all else is accused.
+
+use onceness_reference::code::Code;
+use onceness_reference::exchanges::{Exchange, Lane};
+use onceness_reference::explain::{Explained, Odd, explain};
+use onceness_reference::history::{HISTORY_VERSION, Header, History, Record};
+use onceness_reference::ids::{ClientId, Key, Offset, Partition, Tag};
+use onceness_reference::plan::Isolation;
+use onceness_reference::protocol::{
+    Answer, Batch, Body, FetchReply, LogBatch, Request, Response, Session,
+};
+use onceness_reference::rules::Rules;
+
+const PRODUCER: Session = Session { producer: 7, epoch: 0 };
+
+/// What went over the wire.
+#[derive(Default)]
+struct Wire(Vec<Exchange>);
+
+impl Wire {
+    /// With an idempotent producer who got its id already.
+    fn with_producer() -> Wire {
+        let mut wire = Wire::default();
+        let init = wire.ask(0, Request::InitProducer { txn: None, expected: None });
+        wire.answer(init, Ok(Response::Producer(PRODUCER)));
+        wire
+    }
+
+    fn ask(&mut self, client: u8, request: Request) -> u32 {
+        let lane = Lane::Client(ClientId(client));
+        self.0.push(Exchange::Asked { after: None, lane, request });
+        (self.0.len() - 1) as u32
+    }
+
+    fn answer(&mut self, of: u32, answer: Answer) {
+        self.0.push(Exchange::Answered { of, answer });
+    }
+
+    fn says(&mut self, request: Request, answer: Answer) -> u32 {
+        let of = self.ask(0, request);
+        self.answer(of, answer);
+        of
+    }
+
+    fn explained(self) -> Explained {
+        let header = Header {
+            version: HISTORY_VERSION,
+            target: "hand".to_owned(),
+            partitions: 1,
+            clients: Vec::new(),
+        };
+        explain(&History { header, events: Vec::new(), exchanges: self.0 }, Rules::default())
+    }
+}
+
+fn record(tag: u32) -> Record {
+    Record { tag: Tag(tag), key: Key(0), from: None }
+}
+
+/// A batch of one record, plain or with its sequence number.
+fn send(tag: u32, sequence: Option<i32>) -> Request {
+    let batch = Batch {
+        session: sequence.map(|_| PRODUCER),
+        first_sequence: sequence.unwrap_or(-1),
+        records: vec![record(tag)],
+    };
+    Request::Produce { partition: Partition(0), batch, acks: true, txn: None }
+}
+
+fn at(offset: Offset) -> Answer {
+    Ok(Response::Appended(Some(offset)))
+}
+
+fn fetch() -> Request {
+    Request::Fetch { partition: Partition(0), offset: 0, isolation: Isolation::ReadUncommitted }
+}
+
+/// A log of plain batches of one record.
+fn log(tags: &[u32]) -> Answer {
+    let batches = (0..).zip(tags).map(|(base, tag)| LogBatch {
+        base,
+        last: base,
+        session: None,
+        first_sequence: -1,
+        transactional: false,
+        body: Body::Records(vec![(base, Some(record(*tag)))]),
+    });
+    let end = tags.len() as Offset;
+    Ok(Response::Fetched(FetchReply {
+        high_watermark: end,
+        last_stable: end,
+        aborted: Vec::new(),
+        batches: batches.collect(),
+    }))
+}
+
+#[test]
+fn what_a_correct_broker_answers_is_judged() {
+    let mut wire = Wire::default();
+    let first = wire.says(send(1, None), at(0));
+    let second = wire.says(fetch(), log(&[1]));
+    let explained = wire.explained();
+    assert_eq!(explained.accusation, None);
+    assert_eq!((explained.judged, explained.unjudged), (vec![first, second], 0));
+    assert_eq!((explained.rules, explained.odd), (Rules::default(), Vec::new()));
+}
+
+#[test]
+fn a_wrong_offset_is_accused_and_the_right_one_told() {
+    let mut wire = Wire::default();
+    wire.says(send(1, None), at(0));
+    let wrong = wire.says(send(2, None), at(0));
+    let accusation = wire.explained().accusation.unwrap();
+    assert_eq!((accusation.request, accusation.instead), (wrong, vec![at(1)]));
+}
+
+#[test]
+fn what_overlaps_comes_in_either_order() {
+    for (one, other, told) in [(0, 1, false), (1, 0, false), (0, 0, true), (1, 1, true)] {
+        let mut wire = Wire::default();
+        let (first, second) = (wire.ask(0, send(1, None)), wire.ask(1, send(2, None)));
+        wire.answer(first, at(one));
+        wire.answer(second, at(other));
+        assert_eq!(wire.explained().accusation.is_some(), told, "{one} and {other}");
+    }
+}
+
+#[test]
+fn requests_of_one_connection_come_in_their_order() {
+    let mut wire = Wire::default();
+    let (first, second) = (wire.ask(0, send(1, None)), wire.ask(0, send(2, None)));
+    wire.answer(second, at(0));
+    wire.answer(first, at(1));
+    assert_eq!(wire.explained().accusation.map(|accused| accused.request), Some(second));
+}
+
+#[test]
+fn what_was_never_answered_may_come_late_but_not_after_a_restart() {
+    for restarted in [false, true] {
+        let mut wire = Wire::default();
+        let lost = wire.ask(0, send(1, None));
+        wire.0.push(Exchange::Unanswered { of: lost });
+        if restarted {
+            wire.0.push(Exchange::Restarted);
+        }
+        wire.says(fetch(), log(&[]));
+        let seen = wire.says(fetch(), log(&[1]));
+        let accused = wire.explained().accusation.map(|accused| accused.request);
+        assert_eq!(accused, restarted.then_some(seen));
+    }
+}
+
+#[test]
+fn what_was_read_once_stays() {
+    let mut wire = Wire::default();
+    let lost = wire.ask(0, send(1, None));
+    wire.0.push(Exchange::Unanswered { of: lost });
+    wire.says(fetch(), log(&[1]));
+    let wrong = wire.says(send(2, None), at(0));
+    assert_eq!(wire.explained().accusation.map(|accused| accused.request), Some(wrong));
+}
+
+#[test]
+fn a_gap_in_the_sequence_must_be_refused() {
+    let mut wire = Wire::with_producer();
+    wire.says(send(1, Some(0)), at(0));
+    let gap = wire.says(send(2, Some(2)), at(1));
+    let accusation = wire.explained().accusation.unwrap();
+    assert_eq!(accusation.request, gap);
+    assert_eq!(accusation.instead, [Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER)]);
+}
+
+#[test]
+fn another_error_than_kafkas_is_odd_and_no_more() {
+    let mut wire = Wire::with_producer();
+    wire.says(send(1, Some(0)), at(0));
+    let gap = wire.says(send(2, Some(2)), Err(Code::INVALID_RECORD));
+    let explained = wire.explained();
+    assert_eq!(explained.accusation, None);
+    let kafka = Some(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(explained.odd, [Odd { request: gap, kafka }]);
+}
+
+#[test]
+fn to_be_told_to_wait_is_no_breach() {
+    let mut wire = Wire::default();
+    wire.says(send(1, None), Err(Code::NOT_LEADER_OR_FOLLOWER));
+    wire.says(fetch(), log(&[]));
+    assert_eq!(wire.explained().accusation, None);
+}
+
+#[test]
+fn to_be_refused_for_good_without_a_reason_is_one() {
+    let mut wire = Wire::default();
+    let refused = wire.says(send(1, None), Err(Code::INVALID_TXN_STATE));
+    let accusation = wire.explained().accusation.unwrap();
+    assert_eq!((accusation.request, accusation.instead), (refused, vec![at(0)]));
+}
+
+#[test]
+fn the_rules_that_explain_it_are_told() {
+    let mut wire = Wire::with_producer();
+    for sequence in 0..6 {
+        wire.says(send(sequence as u32, Some(sequence)), at(Offset::from(sequence)));
+    }
+    wire.says(send(0, Some(0)), Err(Code::DUPLICATE_SEQUENCE_NUMBER));
+    let explained = wire.explained();
+    assert_eq!(explained.accusation, None);
+    assert_eq!(explained.rules.old_duplicate, Code::DUPLICATE_SEQUENCE_NUMBER);
+}
+
+#[test]
+fn a_producer_id_is_given_once() {
+    let mut wire = Wire::with_producer();
+    let again = wire.says(
+        Request::InitProducer { txn: None, expected: None },
+        Ok(Response::Producer(PRODUCER)),
+    );
+    assert_eq!(wire.explained().accusation.map(|accused| accused.request), Some(again));
+}
+
+#[test]
+fn after_a_pause_nothing_is_judged() {
+    let mut wire = Wire::default();
+    wire.says(send(1, None), at(0));
+    wire.0.push(Exchange::Paused);
+    wire.says(fetch(), log(&[]));
+    let explained = wire.explained();
+    assert_eq!((explained.accusation, explained.judged.len(), explained.unjudged), (None, 1, 1));
+}

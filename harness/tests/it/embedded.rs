@@ -118,7 +118,7 @@ fn the_same_plan_gives_the_same_history_bytes() {
 #[test]
 fn a_proptest_of_ones_own_shrinks_well() {
     let memory = Memory::new(
-        (defects::find("no-dedup").expect("a defect").rules)(),
+        defects::find("no-dedup").expect("a defect").rules(),
         "memory:no-dedup".to_owned(),
     );
     let mut runner = TestRunner::deterministic();

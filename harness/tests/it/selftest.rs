@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use onceness::selftest::{SelfTestOptions, Standing, selftest};
 use onceness::{Exit, Rig};
-use onceness_reference::defects::{self, Defect};
+use onceness_reference::defects::{self, Culprit, Defect};
 use onceness_reference::rules::Rules;
 
 use crate::onceness::Desk;
@@ -102,7 +102,7 @@ async fn what_is_not_there_is_not_found() {
         copies: "nothing",
         breaks: &["no-loss"],
         needs: None,
-        rules: Rules::default,
+        culprit: Culprit::Broker(Rules::default),
     };
     static ZOO: [Defect; 1] = [HARMLESS];
     let options = SelfTestOptions {

@@ -163,6 +163,9 @@ impl Script<'_> {
         }
         for _ in 0..ROUNDS_AFTER_ABORT {
             let round = script.afterwards();
+            if round.steps.is_empty() {
+                break;
+            }
             script.plan.rounds.push(round);
         }
         script.plan.repaired()

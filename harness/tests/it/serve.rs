@@ -200,7 +200,7 @@ fn what_cannot_be_served_is_said_before_it_starts() {
         "serve --defect rewind-forgotten",
         "'rewind-forgotten' is a defect of the application; drive the broker by kafka://…?defect=rewind-forgotten",
     );
-    check("serve --defect xyzzy", "unknown defect 'xyzzy'; known: no-dedup, ");
+    check("serve --defect xyzzy", "unknown defect 'xyzzy'; known: ack-before-durable, ");
     check("serve --listen nowhere", "error: listening to nowhere: ");
     let desk = Desk::new();
     let broker = Broker::start(&desk, "");

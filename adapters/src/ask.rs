@@ -12,6 +12,7 @@ use onceness_reference::protocol::{Answer, Request, Response};
 use crate::codes::{Class, class};
 use crate::record::Recorder;
 use crate::transport::{Lane, TargetError, Transport};
+use crate::views::Views;
 
 /// A client gives up a request whose connection fails this often.
 const FAILURES_MAX: u32 = 2;
@@ -21,6 +22,7 @@ pub(crate) struct Wire<'a, T> {
     pub(crate) transport: &'a T,
     pub(crate) recorder: &'a Recorder,
     pub(crate) held: &'a Mutex<Vec<Held>>,
+    pub(crate) views: &'a Views,
     pub(crate) round: usize,
 }
 
@@ -164,6 +166,11 @@ impl Ask {
     /// Whether the client still waits for an answer.
     pub(crate) fn is_open(&self) -> bool {
         self.known.is_none()
+    }
+
+    /// Whether the last refusal was one that passes.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// Another batch of the same producer before this one got lost: then "out of order" only means to send it again.

@@ -1,7 +1,8 @@
 //! The brokers: one trait, several systems behind it. An adapter runs a plan and returns the history; it never judges.
 //!
 //! In reading order: `run` (a plan, round by round), `client`, `ask` and `progress` (the test client), [`codes`] (what it
-//! makes of errors), `reading` and `payload` (logs and records), `record` and `witness` (the history); then how its requests travel:
+//! makes of errors), `reading` and `payload` (logs and records), `views` (what applications hold), `record` and `witness` (the
+//! history); then how its requests travel:
 //! [`transport`], and behind it [`memory`] (the model in process) and [`wire`] (TCP). Brokers that are started here, and so
 //! can be hurt, are each a [`node`]. The other client is [`stock`], librdkafka, whose requests meet their fates in a
 //! [`proxy`]; that also stands alone, for anybody's client. [`price`] has the words for what guarantees cost.
@@ -26,6 +27,7 @@ mod run;
 pub mod serve;
 pub mod stock;
 pub mod transport;
+mod views;
 pub mod wire;
 mod witness;
 

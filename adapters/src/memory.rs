@@ -14,6 +14,7 @@ use onceness_reference::ids::{GroupId, Partition};
 use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::protocol::{Answer, Request};
 use onceness_reference::rules::Rules;
+use onceness_reference::wrongs::client::ClientWrongs;
 
 use crate::Adapter;
 use crate::run::run;
@@ -30,12 +31,19 @@ const KILLED_WITHIN: u32 = 6;
 pub struct Memory {
     rules: Rules,
     name: String,
+    wrongs: ClientWrongs,
 }
 
 impl Memory {
     /// A broker by these rules, under a name for people.
     pub fn new(rules: Rules, name: String) -> Self {
-        Memory { rules, name }
+        Memory { rules, name, wrongs: ClientWrongs::default() }
+    }
+
+    /// The same, driven by clients that are wrong so.
+    #[must_use]
+    pub fn driven_by(self, wrongs: ClientWrongs) -> Self {
+        Memory { wrongs, ..self }
     }
 }
 
@@ -55,7 +63,7 @@ impl Adapter for Memory {
     fn run<'a>(&'a self, plan: &'a Plan) -> BoxFuture<'a, Result<History, TargetError>> {
         Box::pin(async {
             let way = Way::new(self.rules, plan);
-            run(&way, plan, self.name.clone()).await
+            run(&way, plan, self.name.clone(), self.wrongs).await
         })
     }
 

@@ -96,8 +96,13 @@ impl Progress {
         Some(Fetched { partition, from, to: taken.next, records })
     }
 
-    /// The records that may be processed now. A consumer that saves first processes only what it saved.
-    pub(crate) fn process(&mut self, saving: Saving) -> Vec<Tag> {
+    /// Hands the records that may be processed now to the application. A consumer that saves first processes only what it
+    /// saved.
+    pub(crate) fn process(
+        &mut self,
+        saving: Saving,
+        mut hand_over: impl FnMut(Partition, &Record),
+    ) -> Vec<Tag> {
         let mut tags = Vec::new();
         let inputs = &self.inputs;
         self.queue.retain(|polled| {
@@ -105,8 +110,9 @@ impl Progress {
                 input.partition == polled.partition && Some(polled.offset) < input.saved
             };
             let due = saving != Saving::BeforeProcessing || inputs.iter().any(saved);
-            if due {
-                tags.extend(polled.record.map(|record| record.tag));
+            if let (true, Some(record)) = (due, &polled.record) {
+                tags.push(record.tag);
+                hand_over(polled.partition, record);
             }
             !due
         });
@@ -120,6 +126,13 @@ impl Progress {
         let inputs = self.queue.drain(..taken).filter_map(|polled| polled.record).collect();
         self.update_handled();
         inputs
+    }
+
+    /// Goes on from here, as if nothing had been saved: what an aborted transaction has read is passed over.
+    pub(crate) fn read_on(&mut self) {
+        self.queue.clear();
+        self.update_handled();
+        self.inputs.iter_mut().for_each(|input| input.saved = None);
     }
 
     /// Forgets what was polled.

@@ -5,6 +5,7 @@ use onceness_reference::code::Code;
 use onceness_reference::ids::{Offset, Partition};
 use onceness_reference::plan::Isolation;
 use onceness_reference::protocol::{Body, Ending, FetchReply, Request, Response};
+use onceness_reference::wrongs::client::ConsumerWrongs;
 
 use crate::progress::Taken;
 use crate::transport::{Lane, TargetError, Transport};
@@ -15,6 +16,8 @@ pub(crate) struct Reader {
     pub(crate) lane: Lane,
     pub(crate) partition: Partition,
     pub(crate) isolation: Isolation,
+    /// What it does wrong.
+    pub(crate) wrongs: ConsumerWrongs,
 }
 
 /// What one fetch gave an application, and what it told of the partition.
@@ -40,7 +43,7 @@ impl Reader {
             Ok(Response::Fetched(reply)) => Ok(Fetch {
                 high_watermark: reply.high_watermark,
                 last_stable: reply.last_stable,
-                taken: visible(reply, from, max),
+                taken: visible(reply, from, max, self.wrongs),
             }),
             // Transports answer a fetch with what was fetched.
             Ok(_) => Err(Code::UNKNOWN_SERVER_ERROR),
@@ -50,10 +53,19 @@ impl Reader {
 }
 
 /// What an application is handed of a fetch. Without a list of aborted transactions (read_uncommitted) everything is.
-pub(crate) fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
+pub(crate) fn visible(
+    reply: FetchReply,
+    from: Offset,
+    max: usize,
+    wrongs: ConsumerWrongs,
+) -> Taken {
     let mut taken = Taken { next: from, records: Vec::new() };
     let mut to_come = reply.aborted;
-    to_come.sort_unstable_by_key(|(_, first)| std::cmp::Reverse(*first));
+    if wrongs.takes_aborted_as_listed {
+        to_come.reverse();
+    } else {
+        to_come.sort_unstable_by_key(|(_, first)| std::cmp::Reverse(*first));
+    }
     let mut aborted: Vec<i64> = Vec::new();
     for batch in reply.batches {
         if batch.last < from {
@@ -67,7 +79,9 @@ pub(crate) fn visible(reply: FetchReply, from: Offset, max: usize) -> Taken {
             Body::Marker(Ending::Abort) => aborted.retain(|other| Some(*other) != producer),
             Body::Marker(Ending::Commit) => {}
             Body::Records(_)
-                if batch.transactional && aborted.iter().any(|one| Some(*one) == producer) => {}
+                if batch.transactional
+                    && aborted.iter().any(|one| Some(*one) == producer)
+                    && !wrongs.shows_aborted => {}
             Body::Records(records) => {
                 for (offset, record) in records {
                     if offset < taken.next {

@@ -3,14 +3,16 @@
 //! The epilogue heals (what was held arrives, a fresh instance of every transactional id ends what is open), and then fresh
 //! readers read every partition from its start at both levels, and every group's committed offsets.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use onceness_reference::history::{Event, HISTORY_VERSION, Header, History, Seen};
 use onceness_reference::ids::{GroupId, Offset, Partition, TxnId};
-use onceness_reference::plan::{Fault, Isolation, Plan, Step};
+use onceness_reference::plan::{Client, Fault, Isolation, Plan, Step};
 use onceness_reference::protocol::{Request, Response};
+use onceness_reference::wrongs::client::{ClientWrongs, ConsumerWrongs};
 
 use crate::ask::{Held, Known, Wire, outcome};
 use crate::client::TestClient;
@@ -18,23 +20,27 @@ use crate::codes::{Class, class};
 use crate::reading::Reader;
 use crate::record::Recorder;
 use crate::transport::{Lane, TargetError, Transport};
+use crate::views::Views;
 use crate::witness::Witness;
 
-/// Runs a plan and returns what was seen.
+/// Runs a plan, by clients that are right or wrong so, and returns what was seen.
 pub(crate) async fn run<T: Transport>(
     transport: &T,
     plan: &Plan,
     target: String,
+    wrongs: ClientWrongs,
 ) -> Result<History, TargetError> {
     let recorder = Recorder::default();
     let transport = &Witness::new(transport, &recorder);
     let held = Mutex::new(Vec::new());
+    let views = Views::default();
     // A broker that did not come back. The steps that overlap with its end are told all the same.
     let gone = Mutex::new(Ok(()));
     let forgers = plan.forgers();
-    let clients = plan.clients.iter().cloned();
-    let mut clients: Vec<TestClient> =
-        clients.map(|spec| TestClient::new(spec.clone(), forgers.contains(&spec.id))).collect();
+    let client = |spec: &Client| {
+        TestClient::new(wrongs.disguise(spec.clone()), forgers.contains(&spec.id), wrongs)
+    };
+    let mut clients: Vec<TestClient> = plan.clients.iter().map(client).collect();
     let mut lanes = 0;
     for (round, planned) in plan.rounds.iter().enumerate() {
         let (meanwhile, before): (Vec<Fault>, Vec<Fault>) =
@@ -42,7 +48,7 @@ pub(crate) async fn run<T: Transport>(
         for fault in before {
             strike(transport, &recorder, fault).await?;
         }
-        let wire = Wire { transport, recorder: &recorder, held: &held, round };
+        let wire = Wire { transport, recorder: &recorder, held: &held, views: &views, round };
         let mut overlapping: Vec<BoxFuture<'_, ()>> = Vec::new();
         for late in take_due(&held, round) {
             lanes += 1;
@@ -66,24 +72,26 @@ pub(crate) async fn run<T: Transport>(
         transport.overlap(overlapping).await;
         gone.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
     }
-    let epilogue = Wire { transport, recorder: &recorder, held: &held, round: plan.rounds.len() };
+    let round = plan.rounds.len();
+    let epilogue = Wire { transport, recorder: &recorder, held: &held, views: &views, round };
     for late in take_due(&held, usize::MAX) {
         lanes += 1;
         release(&epilogue, Lane::Held(lanes), late).await;
     }
     recorder.record(Event::Healed);
     let left = AtomicU32::new(SPELLS);
-    for txn in plan.txns() {
+    for txn in clients.iter().filter_map(TestClient::txn).collect::<BTreeSet<TxnId>>() {
         settle_transactions(&epilogue, txn, &left).await?;
     }
     for partition in (0..u32::from(plan.partitions)).map(Partition) {
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
-            read_all(&epilogue, partition, isolation, &left).await?;
+            read_all(&epilogue, partition, isolation, wrongs.consumer, &left).await?;
         }
     }
     for group in plan.groups() {
         read_positions(&epilogue, plan, group, &left).await?;
     }
+    views.tell(&recorder);
     Ok(History {
         header: Header {
             version: HISTORY_VERSION,
@@ -151,14 +159,15 @@ async fn settle_transactions<T: Transport>(
     Ok(())
 }
 
-/// Reads a partition from its start to its end. Where transactions were open, the end of what is stable may follow late.
+/// Reads a partition from its start to its end, as a consumer of the same library does. Where transactions were open, the end of what is stable may follow late.
 async fn read_all<T: Transport>(
     wire: &Wire<'_, T>,
     partition: Partition,
     isolation: Isolation,
+    wrongs: ConsumerWrongs,
     left: &AtomicU32,
 ) -> Result<(), TargetError> {
-    let reader = Reader { lane: Lane::Rig, partition, isolation };
+    let reader = Reader { lane: Lane::Rig, partition, isolation, wrongs };
     let mut records: Vec<Seen> = Vec::new();
     let mut position: Offset = 0;
     let mut patience = Patience { waits: 0, spells: 0, left };

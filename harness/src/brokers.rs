@@ -17,6 +17,9 @@ pub(crate) async fn open(
     match client {
         Client::Wire => Ok(Arc::new(Kafka::connect(addresses).await?)),
         Client::Both => Ok(Arc::new(Kafka::connect(addresses).await?.reading_back())),
+        Client::Defective(defect) => {
+            Ok(Arc::new(Kafka::connect(addresses).await?.driven_by(defect.client())))
+        }
         Client::Rdkafka => Ok(Arc::new(Stock::connect(addresses).await?)),
     }
 }
@@ -29,6 +32,9 @@ pub(crate) async fn on(
     match client {
         Client::Wire => Ok(Arc::new(Kafka::on(node).await?)),
         Client::Both => Ok(Arc::new(Kafka::on(node).await?.reading_back())),
+        Client::Defective(defect) => {
+            Ok(Arc::new(Kafka::on(node).await?.driven_by(defect.client())))
+        }
         Client::Rdkafka => Ok(Arc::new(Stock::on(node).await?)),
     }
 }

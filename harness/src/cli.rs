@@ -16,7 +16,8 @@ use onceness_reference::defects::{self, Defect};
 const TARGETS: &str = "\
 Targets:
   memory              the embedded broker, the model of a correct one
-  memory:DEFECT       the embedded broker with a seeded defect (see `onceness defects`)
+  memory:DEFECT       the embedded broker with a seeded defect, or driven by a client or an
+                      application that has one (see `onceness defects`)
   kafka://HOST:PORT   anything that speaks Kafka; several addresses by commas
   launch:NAME         a broker that is started by [launch.NAME] of onceness.toml, and killed,
                       started again and paused on the way
@@ -25,7 +26,8 @@ Targets:
   mock                librdkafka's mock cluster in process, driven by librdkafka
 
   Behind kafka, launch and container, ?client=rdkafka drives them by librdkafka instead of
-  request by request, ?client=both also reads everything back by librdkafka";
+  request by request, ?client=both also reads everything back by librdkafka, ?defect=DEFECT
+  drives them request by request by a client or an application with a seeded defect";
 
 const EXITS: &str = "\
 Exit codes:
@@ -348,7 +350,7 @@ Examples:
 ")]
 pub(crate) struct ServeArgs {
     /// What is wrong with it (see `onceness defects`) [default: nothing]
-    #[arg(long, value_name = "NAME", value_parser = defect, env = "ONCENESS_DEFECT", hide_env_values = true)]
+    #[arg(long, value_name = "NAME", value_parser = defect_of_broker, env = "ONCENESS_DEFECT", hide_env_values = true)]
     pub(crate) defect: Option<&'static Defect>,
     /// Keep what clients were told in this file, made if needed: a kill of the process loses nothing. It grows
     #[arg(long, value_name = "FILE", env = "ONCENESS_JOURNAL", hide_env_values = true)]
@@ -663,6 +665,20 @@ fn property(text: &str) -> Result<String, String> {
 fn defect(text: &str) -> Result<&'static Defect, String> {
     let names = defects::all().map(|defect| defect.name);
     defects::find(text).ok_or_else(|| unknown("defect", text, names))
+}
+
+fn defect_of_broker(text: &str) -> Result<&'static Defect, String> {
+    let brokers = defects::all().filter(|defect| defect.is_of_broker());
+    match defects::find(text) {
+        None => Err(unknown("defect", text, brokers.map(|defect| defect.name))),
+        Some(defect) if defect.is_of_broker() => Ok(defect),
+        Some(defect) => {
+            let culprit = defect.culprit.name();
+            Err(format!(
+                "'{text}' is a defect of the {culprit}; drive the broker by kafka://…?defect={text}"
+            ))
+        }
+    }
 }
 
 fn chosen_defects(text: &str) -> Result<Defects, String> {

@@ -21,7 +21,7 @@ pub const SCHEMES: [&str; 5] = ["memory", "kafka", "launch", "container", "mock"
 /// A system under test, as it is typed.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// The embedded broker: the model, or the model with one seeded defect.
+    /// The embedded broker: the model, or the model with one seeded defect, of its own or of who drives it.
     Memory(Option<&'static Defect>),
     /// Anything that speaks Kafka.
     Kafka {
@@ -49,7 +49,7 @@ pub enum Target {
 }
 
 /// Which client drives a Kafka.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Client {
     /// Our own, request by request.
     #[default]
@@ -58,6 +58,8 @@ pub enum Client {
     Rdkafka,
     /// Our own, and librdkafka reads everything back once more.
     Both,
+    /// Our own, with one seeded defect.
+    Defective(&'static Defect),
 }
 
 /// Why a target cannot be had.
@@ -111,8 +113,11 @@ impl Target {
     pub async fn open(&self, rig: &Rig) -> Result<Arc<dyn Adapter>, OpenError> {
         match self {
             Target::Memory(defect) => {
-                let rules = defect.map_or_else(Rules::default, |defect| (defect.rules)());
-                Ok(Arc::new(Memory::new(rules, self.to_string())))
+                let memory = |rules| Memory::new(rules, self.to_string());
+                Ok(Arc::new(match defect {
+                    None => memory(Rules::default()),
+                    Some(defect) => memory(defect.rules()).driven_by(defect.client()),
+                }))
             }
             Target::Kafka { addresses, client } => {
                 Ok(crate::brokers::open(addresses, *client).await?)
@@ -193,11 +198,12 @@ impl fmt::Display for Target {
 
 impl Client {
     /// As it is typed behind a target.
-    fn query(self) -> &'static str {
+    fn query(self) -> String {
         match self {
-            Client::Wire => "",
-            Client::Rdkafka => "?client=rdkafka",
-            Client::Both => "?client=both",
+            Client::Wire => String::new(),
+            Client::Rdkafka => "?client=rdkafka".to_owned(),
+            Client::Both => "?client=both".to_owned(),
+            Client::Defective(defect) => format!("?defect={}", defect.name),
         }
     }
 }
@@ -236,22 +242,47 @@ fn container(rest: &str) -> Result<Target, TargetSyntax> {
 
 fn client(query: &str) -> Result<Client, TargetSyntax> {
     let mut client = Client::default();
+    let mut defective = None;
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        if name != "client" {
-            return Err(TargetSyntax(unknown("target option", name, ["client"])));
+        match name {
+            "client" => client = client_called(value)?,
+            "defect" => defective = Some(defect_of_client(value)?),
+            _ => return Err(TargetSyntax(unknown("target option", name, ["client", "defect"]))),
         }
-        client = match value {
-            "wire" => Client::Wire,
-            "rdkafka" => Client::Rdkafka,
-            "both" => Client::Both,
-            other => {
-                let reason = unknown("client", other, ["wire", "rdkafka", "both"]);
-                return Err(TargetSyntax(reason));
-            }
-        };
     }
-    Ok(client)
+    match (client, defective) {
+        (_, None) => Ok(client),
+        (Client::Wire, Some(defect)) => Ok(Client::Defective(defect)),
+        (_, Some(defect)) => {
+            let reason =
+                format!("'{}' is a defect of our own client, so client=wire has it", defect.name);
+            Err(TargetSyntax(reason))
+        }
+    }
+}
+
+fn client_called(name: &str) -> Result<Client, TargetSyntax> {
+    match name {
+        "wire" => Ok(Client::Wire),
+        "rdkafka" => Ok(Client::Rdkafka),
+        "both" => Ok(Client::Both),
+        other => Err(TargetSyntax(unknown("client", other, ["wire", "rdkafka", "both"]))),
+    }
+}
+
+fn defect_of_client(name: &str) -> Result<&'static Defect, TargetSyntax> {
+    match defects::find(name) {
+        Some(defect) if defect.is_of_broker() => {
+            let reason = format!("'{name}' is a defect of a broker; memory:{name} has it");
+            Err(TargetSyntax(reason))
+        }
+        Some(defect) => Ok(defect),
+        None => {
+            let ours = defects::all().filter(|defect| !defect.is_of_broker());
+            Err(TargetSyntax(unknown("defect", name, ours.map(|defect| defect.name))))
+        }
+    }
 }
 
 /// Reads addresses by commas.
@@ -307,6 +338,11 @@ mod tests {
         );
         check("kafka://a:1?client=both", &expect!["kafka://a:1?client=both"]);
         check("kafka://[::1]:9092?client=rdkafka", &expect!["kafka://[::1]:9092?client=rdkafka"]);
+        check("memory:rewind-forgotten", &expect!["memory:rewind-forgotten"]);
+        check(
+            "launch:kafka?client=wire&defect=rewind-forgotten",
+            &expect!["launch:kafka?defect=rewind-forgotten"],
+        );
     }
 
     #[test]
@@ -370,6 +406,20 @@ mod tests {
         check(
             "kafka://a:1?klient=wire",
             &expect!["error: unknown target option 'klient'; did you mean 'client'?"],
+        );
+        check(
+            "kafka://a:1?defect=rewind-forgoten",
+            &expect!["error: unknown defect 'rewind-forgoten'; did you mean 'rewind-forgotten'?"],
+        );
+        check(
+            "kafka://a:1?defect=no-dedup",
+            &expect!["error: 'no-dedup' is a defect of a broker; memory:no-dedup has it"],
+        );
+        check(
+            "kafka://a:1?client=both&defect=rewind-forgotten",
+            &expect![
+                "error: 'rewind-forgotten' is a defect of our own client, so client=wire has it"
+            ],
         );
         check(
             "kafka://a:1?client=rdkfaka",

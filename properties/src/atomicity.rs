@@ -1,11 +1,12 @@
 //! A transaction takes effect as a whole, its records in all partitions and the positions saved in it, or not at all.
 //!
-//! Source: TXN-09, TXN-12, TXN-14, TXN-16, TXN-19, TXN-24 (whatever fails, comes late or runs beside it); OFF-04, OFF-05,
-//! OFF-07; ISO-05 (what was committed is shown); KIP-98; Kafka's `docs/design.html`, "Using Transactions".
+//! Source: TXN-09, TXN-12, TXN-14, TXN-16, TXN-19, TXN-24 (whatever fails, comes late or runs beside it); TXN-29 (nor what a
+//! client committed although it was not accepted); OFF-04, OFF-05, OFF-07; ISO-05 (what was committed is shown); KIP-98;
+//! Kafka's `docs/design.html`, "Using Transactions".
 //!
 //! Witness: the acknowledged records of a transaction whose commit was called against the final read_committed reads, and
 //! the positions that its group is told afterwards. A commit that was acknowledged (even if the answer was lost) means
-//! all; one in doubt means all or nothing.
+//! all; one in doubt means all or nothing. What a client gave up must not be missing in what it then committed.
 //!
 //! Not claimed: that all of it becomes visible at the same time (ISO-11). What is lost for every reader is `no-loss`.
 
@@ -23,7 +24,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "atomicity",
     claims: &[Claim::Transactional, Claim::ExactlyOnce],
     promise: "A transaction takes effect as a whole, its records in all partitions and the positions saved in it, or not at all.",
-    source: "TXN-09, TXN-12, TXN-14, TXN-16, TXN-19, TXN-24, ISO-05, OFF-04, OFF-05, OFF-07; KIP-98",
+    source: "TXN-09, TXN-12, TXN-14, TXN-16, TXN-19, TXN-24, TXN-29, ISO-05, OFF-04, OFF-05, OFF-07; KIP-98",
     witness: "the acknowledged records of a transaction against the final read_committed reads, and the positions told afterwards",
     not_claimed: "that all of it becomes visible at the same time",
     needs: |_, _: Features| true,
@@ -54,10 +55,11 @@ impl Watch for Atomicity {
 
 impl Atomicity {
     fn record(&mut self, facts: &Facts<'_>, sight: &Sight<'_>, findings: &mut Findings) {
-        if let Some((txn, fate)) = sight.txn.filter(|_| !sight.record.last[1])
-            && is_missing(facts, sight.record, sight.send, txn, fate)
-        {
+        let Some((txn, fate)) = sight.txn.filter(|_| !sight.record.last[1]) else { return };
+        if is_missing(facts, sight.record, sight.send, txn, fate) {
             accuse_missing(facts, sight.record, sight.send, txn, findings);
+        } else if fate == TxnFate::Committed && is_given_up(sight.send, txn) {
+            accuse_given_up(facts, sight.record, sight.send, txn, findings);
         }
     }
 }
@@ -84,6 +86,27 @@ fn is_missing(
         -1 => !uncommitted,
         at => at < last.end,
     }
+}
+
+/// The client knew before it called the commit that this was not accepted, or did not know that it was.
+fn is_given_up(send: &Sent, txn: &Transaction) -> bool {
+    !send.asked.is_done() && send.asked.returned < txn.end.at
+}
+
+fn accuse_given_up(
+    facts: &Facts<'_>,
+    record: &Fact,
+    send: &Sent,
+    txn: &Transaction,
+    findings: &mut Findings,
+) {
+    let read = facts.log(send.partition).last(Isolation::ReadCommitted);
+    let Some(last) = read.filter(|last| record.at < last.end) else { return };
+    findings.accuse(Claim::Transactional, facts.weaknesses.of_loss(facts, send), || {
+        let (client, tag, to) = (facts.client(send.party), record.tag, send.partition);
+        let evidence = vec![txn.begin, send.asked.at, send.asked.returned, txn.end.at, txn.end.done_by, last.at];
+        (evidence, format!("a transaction of {client} was committed, though its {tag} in {to} was not accepted before, and is not shown to read_committed"))
+    });
 }
 
 fn accuse_missing(

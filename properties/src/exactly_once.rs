@@ -1,6 +1,6 @@
 //! A loop that saves its position in the transaction of its output makes exactly one committed output of each input below that position, and none of the others.
 //!
-//! Source: E2E-07, E2E-10; KIP-98, KIP-447; Kafka's `docs/design.html`, "Using Transactions".
+//! Source: E2E-07, E2E-08, E2E-10; KIP-98, KIP-447; Kafka's `docs/design.html`, "Using Transactions".
 //!
 //! Witness: the final committed offsets of the loop's group, and the final reads: inputs at the loop's isolation level
 //! against outputs at read_committed, in all partitions.
@@ -26,7 +26,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "exactly-once",
     claims: &[Claim::ExactlyOnce],
     promise: "A loop that saves its position in the transaction of its output makes exactly one committed output of each input below that position, and none of the others.",
-    source: "E2E-07, E2E-10; KIP-98, KIP-447; Kafka docs/design.html, Using Transactions",
+    source: "E2E-07, E2E-08, E2E-10; KIP-98, KIP-447; Kafka docs/design.html, Using Transactions",
     witness: "final committed offsets, and final reads of inputs and outputs",
     not_claimed: "loops that commit an output without saving the position after it, or whose instances nothing keeps apart",
     needs: |_, _: Features| true,
@@ -79,11 +79,7 @@ fn is_careful(facts: &Facts<'_>, group: &Group<'_>) -> bool {
     let careless = facts.transactions.iter().any(|txn| {
         let of_loop = in_group(facts.parties[usize::from(txn.party)].consumer, group);
         let may_commit = txn.fate() != TxnFate::NotCommitted && txn.last_forward != NEVER;
-        let saved = facts
-            .saves
-            .get(txn.last_save as usize)
-            .is_some_and(|save| save.asked.at > txn.last_forward);
-        of_loop && may_commit && (!saved || txn.muddled)
+        of_loop && may_commit && (txn.muddled || !facts.saved_after_forwarding(txn))
     });
     (kept_apart || member) && !careless
 }

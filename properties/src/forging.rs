@@ -34,7 +34,11 @@ pub(crate) fn without_forgers(history: &History) -> Cow<'_, History> {
         left_out[place] = forger;
         match (forger, &mut *event) {
             (Some(_), _) => *event = NOTHING,
-            (None, Event::Committed { group, .. }) if groups.contains(group) => *event = NOTHING,
+            (None, Event::Committed { group, .. } | Event::View { group, .. })
+                if groups.contains(group) =>
+            {
+                *event = NOTHING;
+            }
             (None, Event::Read { records: seen, .. }) => forget(seen, &records),
             (None, Event::Return { outcome: Outcome::Done(Reply::Polled(polled)), .. }) => {
                 polled.iter_mut().for_each(|Fetched { records: seen, .. }| forget(seen, &records));

@@ -1,7 +1,8 @@
 //! A read_committed reader sees records of committed transactions only and everything else that is in the log, and a read_uncommitted reader sees all of it.
 //!
 //! Source: ISO-01, ISO-02, ISO-04, ISO-05, ISO-06, ISO-07; TXN-02, TXN-09, TXN-14, TXN-19, TXN-24 (a record has the outcome
-//! of its own transaction, for good); KIP-98; Kafka's `isolation.level`.
+//! of its own transaction, for good); E2E-11 (also if an abort follows a commit whose answer never came); KIP-98; Kafka's
+//! `isolation.level`.
 //!
 //! Witness: reads at both levels against how each transaction ended: aborted, refused, or left open and aborted by a
 //! successor; and against when its commit was called. Plain records and acknowledged aborted ones in the final reads.
@@ -22,7 +23,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: "isolation",
     claims: &[Claim::Transactional],
     promise: "A read_committed reader sees records of committed transactions only and everything else that is in the log, and a read_uncommitted reader sees all of it.",
-    source: "TXN-02, TXN-09, TXN-14, TXN-19, TXN-24, ISO-01, ISO-02, ISO-04, ISO-05, ISO-06, ISO-07; KIP-98",
+    source: "TXN-02, TXN-09, TXN-14, TXN-19, TXN-24, ISO-01, ISO-02, ISO-04, ISO-05, ISO-06, ISO-07, E2E-11; KIP-98",
     witness: "reads at both levels against how and when each transaction ended",
     not_claimed: "when a committed transaction becomes visible, or that it does so everywhere at once",
     needs: |_, _: Features| true,

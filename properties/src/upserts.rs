@@ -3,7 +3,8 @@
 //! Source: E2E-06; Kafka's `docs/design.html`, "Message Delivery Semantics" (at least once and primary keys).
 //!
 //! Witness: in the log, the last record of each key and partition in the final reads against the acknowledged upserts of that
-//! key; in the application, the record of each key that a group which processes before it saves processed last.
+//! key; in the application, the record of each key that a group which processes before it saves processed last, and what
+//! the application has of the key in the end, where it tells.
 //!
 //! What resends leave of this: the last record in the log may be any upsert of which a copy may have arrived after the last
 //! accepted one was sent (so, of an at-least-once producer, one whose request the network kept). It cannot be one that was
@@ -15,7 +16,7 @@ use onceness_reference::features::Features;
 use onceness_reference::ids::Key;
 use onceness_reference::plan::{Isolation, Saving};
 
-use crate::facts::calls::{Group, Sent, TxnFate};
+use crate::facts::calls::{Group, Sent, TxnFate, View};
 use crate::facts::tags::NONE;
 use crate::facts::{Fact, Facts, NEVER};
 use crate::watch::{Sight, Watch};
@@ -26,7 +27,7 @@ pub(crate) const PROPERTY: Property = Property {
     claims: &[Claim::AtLeastOnce, Claim::Idempotent, Claim::Transactional],
     promise: "Upserts converge: whatever was resent or replayed, a key ends with the value of the last upsert that was accepted.",
     source: "E2E-06; Kafka docs/design.html, Message Delivery Semantics",
-    witness: "the last record of each key in the final reads against acknowledged upserts; the record of each key that a group processed last",
+    witness: "the last record of each key in the final reads against acknowledged upserts; the record of each key that a group processed last, against what its application has in the end",
     not_claimed: "which of several overlapping upserts is last; groups whose instances overlap; upserts sent at most once",
     needs: |_, _: Features| true,
     watch: || Box::<Upserts>::default(),
@@ -71,6 +72,8 @@ impl Watch for Upserts {
                 group.consumer.is_some_and(|consumer| consumer.saving == Saving::AfterProcessing);
             if after && facts.lives_apart(group) {
                 check_view(facts, group, findings);
+                let told = facts.views.iter().filter(|view| view.group == group.id);
+                told.for_each(|view| check_told(facts, group, view, findings));
             }
         }
     }
@@ -184,5 +187,27 @@ fn check_view(facts: &Facts<'_>, group: &Group<'_>, findings: &mut Findings) {
                 (vec![sent(last), sent(furthest), group.last_processing], story)
             });
         }
+    }
+}
+
+/// An application that upserts has of a key what it processed last, and nothing of what it processed before.
+fn check_told(facts: &Facts<'_>, group: &Group<'_>, told: &View<'_>, findings: &mut Findings) {
+    let view = (told.partition.0 as usize) << 8 | usize::from(told.key.0 as u8);
+    let last = group.view.get(view).and_then(|(last, _)| facts.records.get(*last as usize));
+    // A record that no final read shows could be processed last and be no part of the view.
+    let all_known = told.records.iter().all(|tag| facts.find(*tag).is_some_and(|one| one.at >= 0));
+    let Some(last) = last.filter(|_| all_known) else { return };
+    findings.tested(Claim::AtLeastOnce);
+    if told.records != [last.tag] {
+        findings.accuse(Claim::AtLeastOnce, None, || {
+            let tags: Vec<String> = told.records.iter().map(ToString::to_string).collect();
+            let (id, key, partition) = (told.group, told.key, told.partition);
+            let story = format!(
+                "{id} processed {} of {key} in {partition} last, but its application has {} of that key",
+                last.tag,
+                tags.join(", ")
+            );
+            (vec![group.last_processing, told.at], story)
+        });
     }
 }

@@ -93,6 +93,9 @@ impl ValueTree for PlanTree {
     }
 }
 
+/// To rewind and to go through one more transaction takes a loop so many steps.
+const ROUNDS_AFTER_ABORT: usize = 6;
+
 /// A plan as it is written, round by round.
 struct Script<'a> {
     profile: &'a Profile,
@@ -118,8 +121,12 @@ struct Part {
     stage: u8,
     /// Records that it has probably read.
     read: u32,
+    /// The same, when its last transaction was committed.
+    committed: u32,
     /// Whether it aborted and must rewind.
     must_rewind: bool,
+    /// Whether it aborted and has not committed since.
+    aborted: bool,
     /// A second instance has started since: a zombie. It talks on for a while.
     succeeded: bool,
     /// The round in which the end of an earlier transaction arrives late. The next one waits for it with its own end.
@@ -155,7 +162,24 @@ impl Script<'_> {
             let round = script.round();
             script.plan.rounds.push(round);
         }
+        for _ in 0..ROUNDS_AFTER_ABORT {
+            let round = script.afterwards();
+            if round.steps.is_empty() {
+                break;
+            }
+            script.plan.rounds.push(round);
+        }
         script.plan.repaired()
+    }
+
+    /// What loops that have aborted do next: only that shows whether they went back.
+    fn afterwards(&mut self) -> Round {
+        let mut round = Round::default();
+        for client in &self.profile.clients {
+            let aborted = self.parts.get(&client.id).is_some_and(|part| part.aborted);
+            round.steps.extend(if aborted { self.step(client) } else { None });
+        }
+        round
     }
 
     fn round(&mut self) -> Round {
@@ -325,6 +349,7 @@ impl Script<'_> {
         if part.must_rewind {
             part.must_rewind = false;
             part.stage = 0;
+            part.read = part.committed;
             return Some(Op::Rewind);
         }
         if !in_transaction {
@@ -348,6 +373,10 @@ impl Script<'_> {
                 part.stage = 3;
                 let op = self.end_in_time(part)?;
                 part.must_rewind = op == Op::Abort;
+                part.aborted = part.must_rewind;
+                if op == Op::Commit {
+                    part.committed = part.read;
+                }
                 op
             }
         })

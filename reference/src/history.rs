@@ -130,6 +130,18 @@ pub enum Event {
         /// The offset, if there is one.
         offset: Option<Offset>,
     },
+    /// After healing: what the application of a group that processes before it saves has of a key of an input. Told by
+    /// clients whose application can be asked.
+    View {
+        /// Whose.
+        group: GroupId,
+        /// Which input.
+        partition: Partition,
+        /// Which key.
+        key: Key,
+        /// The records that its value is made of: the last upsert, and no other.
+        records: Vec<Tag>,
+    },
     /// After healing: something that had to go on did not, within the time given.
     Stuck {
         /// What, in words.

@@ -3,8 +3,8 @@
 //! Nothing here does I/O, reads a clock or starts a thread. In reading order: [`ids`], [`plan`] (what will be tried),
 //! [`wellformed`] (which plans mean something), [`features`] (what a target can do), [`history`] (what was seen), [`text`]
 //! (both as files), [`clauses`] (what is asked of a log), [`protocol`] and [`code`] (what clients
-//! ask and brokers answer), [`broker`] (the model), [`rules`] (how brokers differ: [`choices`] rightly, [`wrongs`] wrongly),
-//! [`defects`] (the zoo), [`profile`], `forging` and [`generate`] (from a seed to a plan), [`smaller`]
+//! ask and brokers answer), [`broker`] (the model), [`rules`] (how brokers differ: [`choices`] rightly, [`wrongs`] wrongly,
+//! as clients do), [`defects`] (the zoo), [`profile`], `forging` and [`generate`] (from a seed to a plan), [`smaller`]
 //! (how plans shrink).
 
 pub mod broker;

@@ -1,8 +1,10 @@
 //! What no correct broker does, a switch for each misdeed, by the part of the broker that does it. A correct broker has
-//! all of them off: [`Wrongs::default`].
+//! all of them off: [`Wrongs::default`]. What no correct [`client`] does, likewise.
 //!
 //! One switch is one obvious `if` in the model, at the place where a correct broker does the opposite. Which real brokers
 //! did so, is told by the catalogue ([`crate::defects`]).
+
+pub mod client;
 
 /// All misdeeds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

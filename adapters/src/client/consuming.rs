@@ -2,8 +2,8 @@
 //! its output.
 
 use onceness_reference::history::{Call, Event, Outcome, Reply, Skip};
-use onceness_reference::ids::{EventId, Partition, Tag};
-use onceness_reference::plan::{Consumer, Fate, Saving, Step};
+use onceness_reference::ids::{EventId, Offset, Partition, Tag};
+use onceness_reference::plan::{Consumer, Fate, Isolation, Saving, Step};
 use onceness_reference::protocol::{Request, Response};
 
 use super::producing::Place;
@@ -20,8 +20,11 @@ impl TestClient {
         step: &Step,
         max: usize,
     ) -> Result<(), Skip> {
-        let isolation = self.consumer()?.isolation;
-        let lane = Lane::Client(self.spec.id);
+        let isolation = match self.wrongs.application.reads_uncommitted {
+            true => Isolation::ReadUncommitted,
+            false => self.consumer()?.isolation,
+        };
+        let (lane, wrongs) = (Lane::Client(self.spec.id), self.wrongs.consumer);
         let life = self.ready()?;
         if life.must_rewind {
             return Err(Skip::MustRewind);
@@ -35,7 +38,7 @@ impl TestClient {
                 break;
             }
             let input = &life.progress.inputs()[place];
-            let reader = Reader { lane, partition: input.partition, isolation };
+            let reader = Reader { lane, partition: input.partition, isolation, wrongs };
             match reader.fetch(wire.transport, input.fetched, left).await {
                 Ok(Ok(fetched)) => {
                     left -= fetched.taken.records.len();
@@ -50,6 +53,9 @@ impl TestClient {
             _ => Outcome::Done(Reply::Polled(polled)),
         };
         wire.record(Event::Return { of, outcome });
+        if self.wrongs.application.saves_before_processing {
+            self.save_polled(wire, step).await?;
+        }
         Ok(())
     }
 
@@ -58,9 +64,16 @@ impl TestClient {
         wire: &Wire<'_, T>,
         step: &Step,
     ) -> Result<(), Skip> {
-        let saving = self.consumer()?.saving;
+        let (group, saving) = (self.consumer()?.group, self.consumer()?.saving);
+        let appends = self.wrongs.application.appends;
         let life = self.ready()?;
-        let records = life.progress.process(saving);
+        let records = match saving {
+            Saving::AfterProcessing => {
+                let mut view = wire.views.of(group, appends);
+                life.progress.process(saving, |input, record| view.take(input, record))
+            }
+            _ => life.progress.process(saving, |_, _| {}),
+        };
         if records.is_empty() {
             return Err(Skip::NothingToDo);
         }
@@ -75,14 +88,23 @@ impl TestClient {
         wire: &Wire<'_, T>,
         step: &Step,
     ) -> Result<(), Skip> {
-        let consumer = self.consumer()?;
-        let (group, saving) = (consumer.group, consumer.saving);
-        let life = self.ready()?;
-        let positions = life.progress.unsaved(saving)?;
-        let member = life.member.clone();
-        let of = wire
-            .call(step, Call::Save { group, positions: positions.clone(), in_transaction: false });
-        let request = Request::Save { group, member, positions: positions.clone() };
+        let saving = self.consumer()?.saving;
+        let positions = self.ready()?.progress.unsaved(saving)?;
+        self.save_at_once(wire, step, positions).await
+    }
+
+    pub(super) async fn save_at_once<T: Transport>(
+        &mut self,
+        wire: &Wire<'_, T>,
+        step: &Step,
+        positions: Vec<(Partition, Offset)>,
+    ) -> Result<(), Skip> {
+        let group = self.consumer()?.group;
+        let member = self.ready()?.member.clone();
+        let asked = self.asked(positions.clone());
+        let of =
+            wire.call(step, Call::Save { group, positions: asked.clone(), in_transaction: false });
+        let request = Request::Save { group, member, positions: asked };
         let known = self.ask(step, of).send(wire, &request).await;
         let life = self.ready()?;
         match &known {
@@ -114,16 +136,11 @@ impl TestClient {
         let positions = life.progress.unsaved(Saving::InTransaction)?;
         let session = life.session.ok_or(Skip::InDoubt)?;
         let member = life.member.clone();
-        let of = wire
-            .call(step, Call::Save { group, positions: positions.clone(), in_transaction: true });
-        let request = Request::SaveInTxn {
-            txn,
-            session,
-            protocol,
-            group,
-            member,
-            positions: positions.clone(),
-        };
+        let asked = self.asked(positions.clone());
+        let of =
+            wire.call(step, Call::Save { group, positions: asked.clone(), in_transaction: true });
+        let request =
+            Request::SaveInTxn { txn, session, protocol, group, member, positions: asked };
         let known = match self.admit(wire, step, of, Place::Group(group)).await {
             Ok(()) => self.ask(step, of).send(wire, &request).await,
             Err(known) => known,
@@ -173,6 +190,9 @@ impl TestClient {
     ) -> Result<(), Skip> {
         let consumer = self.consumer()?.clone();
         let lane = Lane::Client(self.spec.id);
+        if self.wrongs.application.never_rewinds && consumer.saving == Saving::InTransaction {
+            return Err(Skip::NothingToDo);
+        }
         let life = self.ready()?;
         // Its own pending positions would make the client wait for itself, and its outputs would be written twice.
         if life.transaction.as_ref().is_some_and(Transaction::is_known_to_broker) {

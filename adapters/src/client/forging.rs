@@ -8,6 +8,7 @@ use onceness_reference::ids::{EventId, Offset, Partition};
 use onceness_reference::plan::forge::{BACK_MAX, Forge, From, Number, Pose, Shown};
 use onceness_reference::plan::{Client, Isolation, NewRecord, Step};
 use onceness_reference::protocol::{Batch, Ending, Member, Request, Response, Session};
+use onceness_reference::wrongs::client::ConsumerWrongs;
 
 use super::producing::plain;
 use super::{Life, TestClient, settled};
@@ -342,7 +343,7 @@ fn told(request: &Request, known: Known) -> Outcome {
             Request::Fetch { partition, offset, .. } | Request::FetchByte { partition, offset, .. },
             Known::Done(Response::Fetched(reply)),
         ) => {
-            let taken = visible(reply, *offset, usize::MAX);
+            let taken = visible(reply, *offset, usize::MAX, ConsumerWrongs::default());
             let (from, to, records) = (*offset, taken.next, taken.seen().collect());
             Reply::Polled(vec![Fetched { partition: *partition, from, to, records }])
         }

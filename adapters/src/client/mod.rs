@@ -7,13 +7,15 @@
 mod consuming;
 mod forging;
 mod producing;
+mod wrongly;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use onceness_reference::history::{Call, Event, Outcome, Reply, Skip};
-use onceness_reference::ids::{EventId, GroupId, Partition};
+use onceness_reference::ids::{EventId, GroupId, Partition, TxnId};
 use onceness_reference::plan::{Client, Consumer, Delivery, Op, Step};
 use onceness_reference::protocol::{Ending, Member, Request, Response, Session};
+use onceness_reference::wrongs::client::ClientWrongs;
 
 use crate::ask::{Ask, Known, Wire};
 use crate::progress::Progress;
@@ -27,6 +29,7 @@ pub(crate) struct TestClient {
     /// It will forge requests, and so remembers what it wrote.
     forges: bool,
     life: Option<Life>,
+    wrongs: ClientWrongs,
 }
 
 /// What a client that is open knows.
@@ -54,8 +57,13 @@ struct Transaction {
 }
 
 impl TestClient {
-    pub(crate) fn new(spec: Client, forges: bool) -> Self {
-        TestClient { spec, forges, life: None }
+    pub(crate) fn new(spec: Client, forges: bool, wrongs: ClientWrongs) -> Self {
+        TestClient { spec, forges, life: None, wrongs }
+    }
+
+    /// The transactional id that it really uses, if any.
+    pub(crate) fn txn(&self) -> Option<TxnId> {
+        self.spec.txn()
     }
 
     /// Carries out one step of this client and records what happened.
@@ -86,6 +94,9 @@ impl TestClient {
             Op::Poll { max } => self.poll(wire, step, usize::from(*max)).await,
             Op::Process => self.process(wire, step),
             Op::Save => self.save(wire, step).await,
+            Op::SaveInTransaction if self.wrongs.application.saves_outside => {
+                self.save_outside_transaction(wire, step).await
+            }
             Op::SaveInTransaction => self.save_in_transaction(wire, step).await,
             Op::Forward { to, tag, limit } => self.forward(wire, step, *to, *tag, *limit).await,
             Op::Rewind => self.rewind(wire, step).await,
@@ -194,9 +205,10 @@ impl TestClient {
     /// How this client asks for what carries out the step.
     fn ask(&self, step: &Step, of: EventId) -> Ask {
         let lane = Lane::Client(self.spec.id);
-        let retries =
-            self.spec.delivery != Some(Delivery::AtMostOnce) || !matches!(step.op, Op::Send { .. });
-        Ask::new(lane, of, step.fate).crashing(step.crash).retrying(retries)
+        let sends = matches!(step.op, Op::Send { .. } | Op::Forward { .. });
+        let gives_up = self.spec.delivery == Some(Delivery::AtMostOnce)
+            || (self.spec.txn().is_some() && self.wrongs.producer.commits_without_failed);
+        Ask::new(lane, of, step.fate).crashing(step.crash).retrying(!(sends && gives_up))
     }
 
     /// How it asks for what prepares the step.

@@ -4,6 +4,7 @@ use onceness_reference::history::{Call, Event, Outcome, Record, Reply, Sequence,
 use onceness_reference::ids::{EventId, GroupId, Partition, TxnId};
 use onceness_reference::plan::{Client, Delivery, Fate, NewRecord, Protocol, Step};
 use onceness_reference::protocol::{Batch, Ending, Request, Response, Session};
+use onceness_reference::wrongs::client::ProducerWrongs;
 
 use super::{Life, TestClient, Transaction, settled};
 use crate::ask::{Ask, Known, Wire};
@@ -38,6 +39,8 @@ impl TestClient {
         step: &Step,
         ending: Ending,
     ) -> Result<(), Skip> {
+        let rewinds = !self.wrongs.application.never_rewinds;
+        let gives_up = ending == Ending::Commit && self.wrongs.producer.aborts_after_commit;
         let life = self.ready()?;
         let transaction = life.transaction.take().ok_or(Skip::NoTransaction)?;
         let unfit = match ending {
@@ -56,9 +59,11 @@ impl TestClient {
                 Ending::Abort => Call::Abort,
             },
         );
-        if ending == Ending::Abort {
+        if ending == Ending::Abort && rewinds {
             life.must_rewind = !life.progress.inputs().is_empty();
             life.progress.drop_polled();
+        } else if ending == Ending::Abort {
+            life.progress.read_on();
         }
         let known = match transaction.is_known_to_broker() {
             // As real clients do: a transaction that nothing was added to ends without a request.
@@ -67,8 +72,12 @@ impl TestClient {
                 // `ready` has checked the session of transactional clients.
                 let session = self.ready()?.session;
                 let request = end_request(&self.spec, session, ending).ok_or(Skip::InDoubt)?;
-                self.ask(step, of).send(wire, &request).await
+                self.ask(step, of).retrying(!gives_up).send(wire, &request).await
             }
+        };
+        let (of, known) = match known {
+            Known::Unknown if gives_up && !step.crash => self.abort_instead(wire, step, of).await,
+            known => (of, known),
         };
         let life = self.ready()?;
         life.ended(&known, transaction.must_abort);
@@ -115,11 +124,10 @@ impl TestClient {
             };
             sending.push((of, request));
         }
-        let first = sending[0].0;
-        let outcomes = match self.admit(wire, step, first, Place::Partition(partition)).await {
-            Ok(()) => self.deliver(wire, step, &sending).await,
-            Err(known) => sending.iter().map(|_| known.clone()).collect(),
-        };
+        let mut outcomes = self.attempt(wire, step, partition, &mut sending).await;
+        if self.wrongs.producer.outlives_fencing && outcomes.iter().any(Known::is_fenced) {
+            outcomes = self.outlive(wire, step, partition, &mut sending, outcomes).await;
+        }
         let acks = delivery != Some(Delivery::AtMostOnce);
         let all_done = outcomes.iter().all(|known| matches!(known, Known::Done(_)));
         for ((of, _), known) in sending.iter().zip(&outcomes) {
@@ -138,6 +146,20 @@ impl TestClient {
         }
         self.crash_if_told(wire, step);
         Ok(())
+    }
+
+    /// All of them once, in a transaction that they are admitted to, and again until the client knows.
+    pub(super) async fn attempt<T: Transport>(
+        &mut self,
+        wire: &Wire<'_, T>,
+        step: &Step,
+        partition: Partition,
+        sending: &mut [(EventId, Request)],
+    ) -> Vec<Known> {
+        match self.admit(wire, step, sending[0].0, Place::Partition(partition)).await {
+            Ok(()) => self.deliver(wire, step, partition, sending).await,
+            Err(known) => vec![known; sending.len()],
+        }
     }
 
     /// TV1: adds a partition or group to the transaction before it is first written to. TV2 does so by writing.
@@ -174,10 +196,11 @@ impl TestClient {
     }
 
     async fn deliver<T: Transport>(
-        &self,
+        &mut self,
         wire: &Wire<'_, T>,
         step: &Step,
-        sending: &[(EventId, Request)],
+        partition: Partition,
+        sending: &mut [(EventId, Request)],
     ) -> Vec<Known> {
         let mut asks: Vec<Ask> = Vec::new();
         for (i, (of, request)) in sending.iter().enumerate() {
@@ -186,15 +209,23 @@ impl TestClient {
             ask.first_copy(wire, request).await;
             asks.push(ask);
         }
+        let put_off = asks.iter().any(Ask::is_put_off);
+        if self.wrongs.producer != ProducerWrongs::default() {
+            self.tamper(wire, step, partition, &mut asks, sending).await;
+        }
         // A batch behind one that got lost is refused as out of order; it is sent again after it.
         let mut behind = false;
         let mut outcomes = Vec::new();
-        for (ask, (_, request)) in asks.iter_mut().zip(sending) {
+        for (ask, (_, request)) in asks.iter_mut().zip(sending.iter()) {
             if behind {
                 ask.reconsider_order();
             }
             behind |= ask.is_open();
             outcomes.push(ask.settle(wire, request).await);
+        }
+        let restarts = put_off && self.wrongs.producer.restarts_sequences;
+        if let Some(life) = self.life.as_mut().filter(|_| restarts) {
+            life.sequences.remove(&partition);
         }
         outcomes
     }
@@ -207,6 +238,9 @@ impl TestClient {
         if outcomes.iter().any(Known::is_fenced) {
             life.broken = Some(Skip::Fenced);
         } else if let Some(transaction) = &mut life.transaction {
+            if self.wrongs.producer.commits_without_failed {
+                return;
+            }
             transaction.must_abort = true;
             if outcomes.iter().any(|known| matches!(known, Known::Unknown)) {
                 life.broken = Some(Skip::InDoubt);
@@ -219,7 +253,7 @@ impl TestClient {
 
 impl Life {
     /// A batch with the next sequence numbers of the session.
-    fn number(&mut self, partition: Partition, records: Vec<Record>) -> Batch {
+    pub(super) fn number(&mut self, partition: Partition, records: Vec<Record>) -> Batch {
         let first_sequence = match self.session {
             Some(_) => {
                 let next = self.sequences.entry(partition).or_insert(0);

@@ -34,7 +34,7 @@ impl Kafka {
     pub async fn trace(&self, plan: &Plan) -> Result<Trace, TargetError> {
         let way = self.way(None).await?;
         let tracing = Tracing { way, calls: Mutex::default() };
-        run(&tracing, plan, String::new()).await?;
+        run(&tracing, plan, String::new(), self.wrongs).await?;
         Ok(Trace { calls: tracing.calls.into_inner().unwrap_or_else(PoisonError::into_inner) })
     }
 

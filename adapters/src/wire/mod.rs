@@ -25,6 +25,7 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
 use onceness_reference::plan::Plan;
+use onceness_reference::wrongs::client::ClientWrongs;
 
 use crate::Adapter;
 use crate::node::{Host, Node};
@@ -48,6 +49,8 @@ pub struct Kafka {
     host: Option<Arc<Host>>,
     /// Whether librdkafka reads everything once more.
     reads_back: bool,
+    /// What the test client does wrong.
+    wrongs: ClientWrongs,
 }
 
 impl Kafka {
@@ -77,6 +80,7 @@ impl Kafka {
             rooms: Arc::new(Rooms::new()),
             host: None,
             reads_back: false,
+            wrongs: ClientWrongs::default(),
         })
     }
 
@@ -99,6 +103,12 @@ impl Kafka {
         Kafka { reads_back: true, ..self }
     }
 
+    /// The same, but the test client is wrong so.
+    #[must_use]
+    pub fn driven_by(self, wrongs: ClientWrongs) -> Kafka {
+        Kafka { wrongs, ..self }
+    }
+
     /// The way of one more case, into a room of its own.
     async fn way(&self, ordeal: Option<Ordeal>) -> Result<Way, TargetError> {
         let room = self.rooms.take(&self.cluster).await?;
@@ -109,7 +119,7 @@ impl Kafka {
         let ordeal =
             self.host.as_ref().and_then(|host| Ordeal::of(plan, host, self.cluster.deadline()));
         let way = self.way(ordeal).await?;
-        let mut history = run(&way, plan, self.describe()).await?;
+        let mut history = run(&way, plan, self.describe(), self.wrongs).await?;
         if self.reads_back {
             let bootstrap = self.cluster.bootstrap();
             history.events.extend(read_back(&bootstrap, &way.room.name, plan).await?);

@@ -129,6 +129,7 @@ pub(crate) fn defects(args: &ListArgs) -> Exit {
                 "name": one.name,
                 "target": format!("memory:{}", one.name),
                 "summary": one.summary,
+                "culprit": one.culprit.name(),
                 "copies": one.copies,
                 "breaks": one.breaks,
                 "needs": unsearched(one),
@@ -146,8 +147,9 @@ pub(crate) fn defects(args: &ListArgs) -> Exit {
     }
     for one in defects::all() {
         print(&format!(
-            "{}\n  {}\n  copies: {}\n  breaks: {}\n{}\n",
+            "{}  {}\n  {}\n  copies: {}\n  breaks: {}\n{}\n",
             paint(HEAD, one.name),
+            paint(DIM, one.culprit.name()),
             one.summary,
             one.copies,
             one.breaks.join(", "),

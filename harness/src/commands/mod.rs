@@ -157,7 +157,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
             None => cores,
             // Those that hurt the broker wait for all others.
             Some(_) if target.is_hurt() => 16,
-            Some(Client::Wire) => 64,
+            Some(Client::Wire | Client::Defective(_)) => 64,
             // Each of its clients is some threads of its own, and mostly waits.
             Some(Client::Rdkafka) => 64,
             Some(Client::Both) => 16,

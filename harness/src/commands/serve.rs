@@ -4,6 +4,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use onceness::Exit;
 use onceness::stop::Stop;
 use onceness_adapters::serve::Server;
+use onceness_reference::defects::Defect;
 use onceness_reference::rules::Rules;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,7 +16,7 @@ use crate::terminal::{print, tell};
 pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Refusal> {
     allow_many_connections();
     complete(async {
-        let rules = args.defect.map_or_else(Rules::default, |defect| (defect.rules)());
+        let rules = args.defect.map_or_else(Rules::default, Defect::rules);
         let server = match &args.journal {
             None => Server::listen(rules, &args.listen).await,
             Some(path) => Server::listen_with_journal(rules, &args.listen, path).await,

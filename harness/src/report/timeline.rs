@@ -230,6 +230,12 @@ fn tell(history: &History, event: &Event) -> (String, String) {
             let at = offset.map_or("nowhere".to_owned(), |offset| format!("at {offset}"));
             (String::new(), format!("group {group} stands {at} in {partition}"))
         }
+        Event::View { group, partition, key, records } => {
+            let tags: Vec<String> = records.iter().map(ToString::to_string).collect();
+            let text =
+                format!("the application of {group} has {} for {key} of {partition}", list(&tags));
+            (String::new(), text)
+        }
         Event::Stuck { what } => (String::new(), paint(NOTE, format!("stuck: {what}"))),
     }
 }

@@ -99,7 +99,8 @@ pub(super) async fn detect(
 ) -> Detection {
     let started = Instant::now();
     let target = Target::Memory(Some(defect)).to_string();
-    let adapter: Arc<dyn Adapter> = Arc::new(Memory::new((defect.rules)(), target.clone()));
+    let memory = Memory::new(defect.rules(), target.clone()).driven_by(defect.client());
+    let adapter: Arc<dyn Adapter> = Arc::new(memory);
     let mut detection = Detection {
         defect,
         hits: Vec::new(),

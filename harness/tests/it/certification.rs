@@ -98,6 +98,8 @@ fn the_time_line_reads_well() {
           e36          a fresh reader reads p1 to its end 1, last stable 1 at read_committed: r3@0
           e37          group g0 stands at 4 in p0
           e38          group g0 stands nowhere in p1
+          e39          the application of g0 has r2 for k0 of p0
+          e40          the application of g0 has r1 for k1 of p0
         (sum)
     "#]].assert_eq(&format!("{line}\n(sum)\n"));
 }

@@ -11,6 +11,7 @@ mod kafka;
 mod launch;
 mod liar;
 mod library;
+mod misdeeds;
 mod mock;
 mod onceness;
 mod proxy;

@@ -98,6 +98,23 @@ fn brokers_that_are_wrong_are_caught_as_in_memory() {
     }
 }
 
+/// The same broker, right, and each time somebody wrong who uses it.
+#[test]
+fn clients_and_applications_that_are_wrong_are_caught_on_a_broker_that_is_right() {
+    let desk = Desk::new();
+    let broker = Broker::start(&desk, "");
+    let wrong = defects::all().filter(|defect| !defect.is_of_broker());
+    for defect in wrong {
+        let name = defect.name;
+        let command = "--cases 3000 --seed 1 --accept KAFKA-17754 --fail-fast --shrink-tries 0";
+        let target = format!("kafka://{}?defect={name}", broker.address);
+        let done = desk.run(&format!("certify {target} {command}"));
+        assert_eq!(done.code, Some(1), "{name}: {done:?}");
+        let violated = |property: &&str| done.stdout.contains(&format!("{property} violated"));
+        assert!(defect.breaks.iter().any(violated), "{name}: {done:?}");
+    }
+}
+
 #[test]
 fn it_says_what_it_is_and_ends_by_ctrl_c() {
     let desk = Desk::new();
@@ -179,7 +196,11 @@ fn what_cannot_be_served_is_said_before_it_starts() {
         assert!(done.stderr.contains(expected), "{done:?}");
     };
     check("serve --defect no-dedupe", "unknown defect 'no-dedupe'; did you mean 'no-dedup'?");
-    check("serve --defect xyzzy", "unknown defect 'xyzzy'; known: no-dedup, ");
+    check(
+        "serve --defect rewind-forgotten",
+        "'rewind-forgotten' is a defect of the application; drive the broker by kafka://…?defect=rewind-forgotten",
+    );
+    check("serve --defect xyzzy", "unknown defect 'xyzzy'; known: ack-before-durable, ");
     check("serve --listen nowhere", "error: listening to nowhere: ");
     let desk = Desk::new();
     let broker = Broker::start(&desk, "");

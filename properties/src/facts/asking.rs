@@ -26,13 +26,13 @@ impl<'h> Facts<'h> {
         self.sends.get(*self.place.get(call as usize)? as usize)
     }
 
-    /// The place of the transaction that a call of commit or abort ended.
+    /// The place of the transaction that a call of commit or abort ended, in the end.
     pub(crate) fn ended_by(&self, call: At) -> Option<usize> {
         let ends =
             |event: &&Event| matches!(event, Event::Call { call: Call::Commit | Call::Abort, .. });
         self.history.events.get(call as usize).filter(ends)?;
         let place = *self.place.get(call as usize)? as usize;
-        (place < self.transactions.len()).then_some(place)
+        self.transactions.get(place).filter(|txn| txn.end.at == call).map(|_| place)
     }
 
     /// Whether a client's transactional id may have been opened between two events: that raises its epoch.
@@ -56,6 +56,14 @@ impl<'h> Facts<'h> {
             until = Some(life.last).max(until);
             apart
         })
+    }
+
+    /// Whether the position was saved after the last output of a transaction and before its end, in it or (wrongly) not.
+    pub(crate) fn saved_after_forwarding(&self, txn: &Transaction) -> bool {
+        let after = self.saves.partition_point(|save| save.asked.at <= txn.last_forward);
+        let mut before_end =
+            self.saves[after..].iter().take_while(|save| save.asked.at < txn.end.at);
+        before_end.any(|save| save.life == txn.life && save.asked.known == calls::Known::Done)
     }
 
     /// The position that a call saved for a partition.

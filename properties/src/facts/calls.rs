@@ -2,7 +2,7 @@
 
 use onceness_reference::code::Code;
 use onceness_reference::history::Outcome;
-use onceness_reference::ids::{ClientId, GroupId, Offset, Partition, TxnId};
+use onceness_reference::ids::{ClientId, GroupId, Key, Offset, Partition, Tag, TxnId};
 use onceness_reference::plan::{Consumer, Delivery, Fate, Protocol};
 
 use super::tags::NONE;
@@ -296,6 +296,16 @@ pub(crate) struct Register {
     /// Value and save.
     pub(crate) saved: Vec<(Offset, u32)>,
     pub(crate) told: Vec<Told>,
+}
+
+/// What an application has of a key of an input in the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'h> {
+    pub(crate) at: At,
+    pub(crate) group: GroupId,
+    pub(crate) partition: Partition,
+    pub(crate) key: Key,
+    pub(crate) records: &'h [Tag],
 }
 
 /// A group, and what its consumers did with what they read.

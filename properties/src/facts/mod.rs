@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use crate::verdict::Claim;
 use crate::weakness::Weaknesses;
-use calls::{Group, Life, Party, Register, Saved, Sent, Transaction};
+use calls::{Group, Life, Party, Register, Saved, Sent, Transaction, View};
 use log::Log;
 use positions::Mismatch;
 use tags::{NONE, Tags};
@@ -111,6 +111,8 @@ pub struct Facts<'h> {
     pub(crate) registers: BTreeMap<(GroupId, Partition), Register>,
     /// The committed offsets of the epilogue.
     pub(crate) committed: BTreeMap<(GroupId, Partition), (At, Option<Offset>)>,
+    /// What applications have of keys in the end.
+    pub(crate) views: Vec<View<'h>>,
     /// By transactional id.
     pub(crate) inits: Vec<Vec<Init>>,
     /// By transactional id: when each opening was called, and when it and all before it have no effect any more.
@@ -177,6 +179,7 @@ impl<'h> Facts<'h> {
             groups: Vec::new(),
             registers: BTreeMap::new(),
             committed: BTreeMap::new(),
+            views: Vec::new(),
             inits: vec![Vec::new(); txns],
             rises: vec![Vec::new(); txns],
             answers: Vec::new(),

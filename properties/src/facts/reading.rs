@@ -6,7 +6,7 @@ use onceness_reference::history::{Call, Event, Fetched, Outcome, Record, Reply, 
 use onceness_reference::ids::{ClientId, EventId, GroupId, Offset, Partition, Tag};
 use onceness_reference::plan::{Client, Consumer, Fate, Fault, Isolation, Protocol, Saving};
 
-use super::calls::{Asked, Group, Late, Life, Party, Saved, Sent, Told, Transaction};
+use super::calls::{Asked, Group, Known, Late, Life, Party, Saved, Sent, Told, Transaction, View};
 use super::log::{self, EMPTY, FOREIGN, Log, level};
 use super::tags::NONE;
 use super::{At, Fact, Facts, Init, NEVER, NO_PARTY, ODD_MAX, Odd, Skipped};
@@ -178,6 +178,10 @@ impl<'h> Facts<'h> {
             Event::Committed { group, partition, offset } => {
                 self.committed.insert((*group, *partition), (at, *offset));
                 self.tell(*group, *partition, at, at, *offset);
+            }
+            Event::View { group, partition, key, records } => {
+                let (group, partition, key) = (*group, *partition, *key);
+                self.views.push(View { at, group, partition, key, records });
             }
             Event::Stuck { .. } => self.stuck.push(at),
             Event::Read { partition, isolation, records, .. } => {
@@ -375,6 +379,8 @@ impl<'h> Facts<'h> {
             Call::Commit | Call::Abort | Call::Close => {
                 if let Some(txn) = self.transactions.get_mut(place) {
                     txn.end.returns(at, outcome);
+                } else if matches!((call, outcome), (Call::Abort, Outcome::Done(_))) {
+                    self.abort_after_all(party, of, at, outcome);
                 }
             }
             Call::Begin => {
@@ -408,6 +414,19 @@ impl<'h> Facts<'h> {
                 }
             }
             Call::Process { .. } | Call::Stall | Call::Forge(_) => {}
+        }
+    }
+
+    /// A commit whose answer never came, and then an abort that was done: that is what the client was told in the end.
+    fn abort_after_all(&mut self, party: u16, of: At, at: At, outcome: &Outcome) {
+        let life = self.parties[usize::from(party)].life;
+        let latest = self.lives.get(life as usize).map_or(NONE, |life| life.latest);
+        let in_doubt = |txn: &&mut Transaction| txn.commits && txn.end.known == Known::Nothing;
+        if let Some(txn) = self.transactions.get_mut(latest as usize).filter(in_doubt) {
+            txn.commits = false;
+            txn.end = Asked::new(of);
+            txn.end.returns(at, outcome);
+            self.place[of as usize] = latest;
         }
     }
 
@@ -468,7 +487,9 @@ impl<'h> Facts<'h> {
             Call::Commit | Call::Abort | Call::Close => {
                 self.answers.push((of.0, at));
                 match (self.late(place as u32), outcome, self.transactions.get_mut(place)) {
-                    (Late::No, _, Some(txn)) => txn.end.is_answered(at, fate, outcome),
+                    (Late::No, _, Some(txn)) if txn.end.at == of.0 => {
+                        txn.end.is_answered(at, fate, outcome)
+                    }
                     (Late::Within(into), Outcome::Done(_) | Outcome::Unknown, _) if arrived => {
                         self.weaknesses.late_request(at, into)
                     }

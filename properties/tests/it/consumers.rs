@@ -418,6 +418,18 @@ mod exactly_once {
     }
 
     #[test]
+    fn a_position_that_was_saved_outside_the_transaction_is_judged_all_the_same() {
+        let mut story = Story::of([looping(Protocol::Tv2), producer(Delivery::AtLeastOnce)]);
+        story.sent(1, 0, &[1, 2], 0);
+        story.begin(0);
+        story.forwarded(0, &[(11, 1)], 0);
+        story.saved(0, 1);
+        story.abort(0);
+        finish(&mut story, &[], Some(1));
+        story.check("exactly-once", C, expect!["e0 e4 e8 e9 e15: the position of g0 in p0 is 1, so its input r1 at offset 0 has to have 1 committed outputs, but has 0"]);
+    }
+
+    #[test]
     fn two_loops_that_nothing_keeps_apart_are_not_judged() {
         let mut other = looping(Protocol::Tv2);
         other.0 = Some(Delivery::Transactional {

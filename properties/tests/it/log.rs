@@ -558,6 +558,42 @@ mod upserts {
         story(Delivery::AtLeastOnce, &[(0, 1), (1, 2), (2, 1)]).check("upserts", Claim::AtLeastOnce, expect!["e0 e1 e2 e3 e5: k0 in p0 ends with r1 at offset 2, though r2 of c0 was sent later and accepted"]);
     }
 
+    /// A group processed 1 and 2, then 1 again after a crash, and went on or not; its application has these in the end.
+    fn replayed(processed: &[u32], has: &[u32]) -> Story {
+        let mut story =
+            Story::of([producer(Delivery::AtLeastOnce), reader(Saving::AfterProcessing)]);
+        story.sent(0, 0, &[1], 0);
+        story.sent(0, 0, &[2], 1);
+        story.open(1, 0, None);
+        story.process(1, &[1, 2]);
+        story.crash(1);
+        story.open(1, 0, None);
+        story.process(1, processed);
+        story.healed();
+        story.read(0, 2, &[(0, 1), (1, 2)]);
+        story.view(has);
+        story
+    }
+
+    #[test]
+    fn an_application_has_what_it_processed_last() {
+        replayed(&[1, 2], &[2]).accuses_none();
+        replayed(&[1], &[1]).accuses_none();
+        let told = |story: Story, told| story.check("upserts", Claim::AtLeastOnce, told);
+        told(
+            replayed(&[1, 2], &[1, 2, 1, 2]),
+            expect![
+                "e11 e16: g0 processed r2 of k0 in p0 last, but its application has r1, r2, r1, r2 of that key"
+            ],
+        );
+        told(
+            replayed(&[1, 2], &[1]),
+            expect![
+                "e11 e16: g0 processed r2 of k0 in p0 last, but its application has r1 of that key"
+            ],
+        );
+    }
+
     #[test]
     fn a_stale_value_last_in_transactions() {
         let mut story = Story::of([producer(transactional(Protocol::Tv2))]);

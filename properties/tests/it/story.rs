@@ -227,6 +227,13 @@ impl Story {
         self.event(Event::Committed { group: GroupId(0), partition: Partition(0), offset })
     }
 
+    /// What the application of group 0 has in the end of key 0 of partition 0.
+    pub(crate) fn view(&mut self, tags: &[u32]) -> EventId {
+        let records = tags.iter().map(|tag| Tag(*tag)).collect();
+        let (group, partition, key) = (GroupId(0), Partition(0), Key(0));
+        self.event(Event::View { group, partition, key, records })
+    }
+
     /// What a property says of it.
     #[track_caller]
     pub(crate) fn check(&self, name: &str, claim: Claim, expected: Expect) {

@@ -49,6 +49,28 @@ mod isolation {
         ended(Some((Call::Abort, nothing())), &[(0, 1)]).check("isolation", T, expect!["e0 e2 e4 e5 e8: c0 aborted its transaction, but its r1 in p0 at offset 0 was shown to the final reader at read_committed"]);
     }
 
+    /// A commit whose answer never came, and then an abort.
+    fn given_up(abort: Outcome, committed: &[(i64, u32)]) -> Story {
+        let mut story = one(Protocol::Tv1);
+        story.begin(0);
+        story.sent(0, 0, &[1], 0);
+        let commit = story.does(0, Call::Commit, Outcome::Unknown);
+        story.does(0, Call::Abort, abort);
+        story.answer(commit, HELD, refused(Code::INVALID_TXN_STATE));
+        story.healed();
+        story.read_at(RU, 0, 2, &[(0, 1)]);
+        story.read_at(RC, 0, 2, committed);
+        story
+    }
+
+    #[test]
+    fn aborted_after_a_commit_in_doubt() {
+        given_up(nothing(), &[]).accuses_none();
+        given_up(refused(Code::INVALID_TXN_STATE), &[(0, 1)]).accuses_none();
+        given_up(Outcome::Unknown, &[(0, 1)]).accuses_none();
+        given_up(nothing(), &[(0, 1)]).check("isolation", T, expect!["e0 e2 e6 e7 e11: c0 aborted its transaction, but its r1 in p0 at offset 0 was shown to the final reader at read_committed"]);
+    }
+
     #[test]
     fn refused_and_shown() {
         let end = (Call::Commit, refused(Code::PRODUCER_FENCED));
@@ -169,6 +191,41 @@ mod atomicity {
     #[test]
     fn committed_in_part() {
         spread(nothing(), &[(0, 1)], &[]).check("atomicity", T, expect!["e0 e2 e4 e5 e6 e7 e11 e12: a transaction of c0 was committed, but its r2 in p1 is not shown to read_committed"]);
+    }
+
+    /// Record 2 was not accepted, and the transaction committed all the same.
+    fn given_up(outcome: Outcome, second: &[(i64, u32)]) -> Story {
+        let mut story = one(Protocol::Tv2);
+        story.begin(0);
+        story.sent(0, 0, &[1], 0);
+        let send = story.send(0, 1, &[2]);
+        story.returns(send, outcome);
+        story.commit(0);
+        story.healed();
+        story.read(0, 2, &[(0, 1)]);
+        story.read(1, 1, second);
+        story
+    }
+
+    #[test]
+    fn committed_without_what_was_not_accepted() {
+        let refusal = refused(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        given_up(refusal, &[]).check("atomicity", T, expect!["e0 e4 e5 e6 e7 e12: a transaction of c0 was committed, though its r2 in p1 was not accepted before, and is not shown to read_committed"]);
+        given_up(Outcome::Unknown, &[]).check("atomicity", T, expect!["e0 e4 e5 e6 e7 e12: a transaction of c0 was committed, though its r2 in p1 was not accepted before, and is not shown to read_committed"]);
+        given_up(Outcome::Unknown, &[(0, 2)]).accuses_none();
+    }
+
+    #[test]
+    fn what_is_still_under_way_when_the_commit_is_called_was_not_given_up() {
+        let mut story = one(Protocol::Tv2);
+        story.begin(0);
+        let send = story.send(0, 0, &[1]);
+        let commit = story.call(0, Call::Commit);
+        story.returns(send, Outcome::Unknown);
+        story.returns(commit, nothing());
+        story.healed();
+        story.read(0, 1, &[]);
+        story.accuses_none();
     }
 
     #[test]

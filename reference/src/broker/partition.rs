@@ -369,9 +369,10 @@ impl Log {
             }
             // Only what is old as a whole may be called a duplicate: clients take that for a success (KAFKA-6683).
             Some(expected) if !newer && precedes(last_sequence(batch), expected) => {
-                if !wrong.appends_old_duplicates {
-                    return Err(rules.old_duplicate);
-                }
+                return match wrong.appends_old_duplicates {
+                    true => Ok(()),
+                    false => Err(rules.old_duplicate),
+                };
             }
             Some(_) => return Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
             None => {}

@@ -79,9 +79,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[],
         "After an abort an application must go back to the saved position, or it skips the inputs of the aborted transaction.",
         "KAFKA-17582; jepsen.io/analyses/bufstream-0.1.0 (section 5.3)",
-        Never(
-            "binds the application, not the broker; our clients poll nothing until they went back",
-        ),
+        Judged,
     ),
     clause(
         "E2E-09",
@@ -110,7 +108,9 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Late, Pause],
         "After a commit that timed out an application may only repeat that commit or start anew.",
         "jepsen.io/analyses/bufstream-0.1.0 (section 5.4); librdkafka#5423",
-        Never("binds the application, not the broker; our clients keep to it"),
+        Partly(
+            "that it is not aborted; what a late commit does to the next transaction is known as KAFKA-17754",
+        ),
     ),
     clause(
         "E2E-12",

@@ -266,8 +266,6 @@ pub(super) const CLAUSES: &[Clause] = &[
         &[Cut, Pause],
         "A client does not commit a transaction as if nothing were wrong when one of its records could not be written.",
         "librdkafka CHANGELOG.md (1.5.2, 1.8.2)",
-        NotYet(
-            "a refused send before a commit that is done may be in a history of librdkafka, but no property looks for it",
-        ),
+        Judged,
     ),
 ];

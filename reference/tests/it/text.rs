@@ -270,6 +270,8 @@ fn everything() -> History {
     for offset in [Some(3), None] {
         events.push(Event::Committed { group: GroupId(0), partition, offset });
     }
+    let (key, records) = (Key(255), vec![Tag(0), Tag(1)]);
+    events.push(Event::View { group: GroupId(0), partition, key, records });
     events.push(Event::Stuck { what: "the \"last\"\nstable offset – of p0".to_owned() });
     let clients = vec![Client { id: client, delivery, consumer: None }];
     let (version, target) = (HISTORY_VERSION, "memory".to_owned());
@@ -352,7 +354,7 @@ fn damaged_histories_of_another_form() {
     expect![[r#"
         line 6, field return.outcome.refused: invalid type: string "45", expected i16 (column 43)
         line 4, field fault.hapened: unknown field `hapened`, expected `fault` or `happened` (column 37)
-        line 4: unknown variant `faults`, expected one of `call`, `answer`, `return`, `skipped`, `crashed`, `fault`, `unmarked`, `healed`, `read`, `committed`, `stuck` (column 9)
+        line 4: unknown variant `faults`, expected one of `call`, `answer`, `return`, `skipped`, `crashed`, `fault`, `unmarked`, `healed`, `read`, `committed`, `view`, `stuck` (column 9)
         line 5, field call.call.send.records[0].key: invalid value: integer `256`, expected u8 (column 88)
         line 1: missing field `target` (column 73)
         line 3, field return.outcome.done.opened.positions[0]: invalid length 1, expected a tuple of size 2 (column 79)

@@ -75,7 +75,7 @@ impl StockClient {
 
     pub(super) fn process(&mut self, turn: Turn<'_>) -> Result<(), Skip> {
         let saving = self.consumer()?.saving;
-        let records: Vec<Tag> = self.ready()?.progress.process(saving);
+        let records: Vec<Tag> = self.ready()?.progress.process(saving, |_, _| {});
         if records.is_empty() {
             return Err(Skip::NothingToDo);
         }

@@ -14,6 +14,7 @@ use onceness_reference::ids::Partition;
 use onceness_reference::plan::{Fault, Isolation, Op, Plan, Round};
 use onceness_reference::protocol::{Answer, Body, FetchReply, Member, Request, Response, Session};
 use onceness_reference::rules::Rules;
+use onceness_reference::wrongs::client::ClientWrongs;
 
 use super::super::Kafka;
 use super::super::way::Way;
@@ -56,7 +57,9 @@ async fn agree(kafka: Kafka, cases: usize) {
     for (seed, plan) in (0..).filter_map(|seed| plan_of_forgers(seed, features)).take(cases) {
         let way = kafka.way(None).await.expect("a room");
         let twin = Twin::new(way, &plan);
-        run(&twin, &plan, String::new()).await.expect("the broker answers");
+        run(&twin, &plan, String::new(), ClientWrongs::default())
+            .await
+            .expect("the broker answers");
         let state = twin.state.into_inner().expect("nobody panicked");
         if let Some(difference) = state.differences.into_iter().next() {
             let (what, told) = difference;

@@ -183,6 +183,7 @@ mod tests {
                   "accusations": []
                 }
               ],
+              "not_searched": [],
               "troubles": []
             }
         "#]]

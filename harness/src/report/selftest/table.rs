@@ -188,6 +188,7 @@ mod tests {
             in haste          unfinished         17   0.5 s
 
             1 of 4 defects found by every search, 0 of 2 correct brokers accused, seed 1, in 1.2 s
+            not searched for yet: timeout-never
             missed: no-dedup
         "#]].assert_eq(&strip_str(&render(&test)).to_string());
     }

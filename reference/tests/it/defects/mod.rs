@@ -7,6 +7,7 @@ use onceness_reference::code::Code;
 use onceness_reference::defects::{self, NOT_MODELLED, find};
 use onceness_reference::protocol::{Ending, Session};
 use onceness_reference::rules::{Permitted, Rules};
+use onceness_reference::wrongs::client::ClientWrongs;
 
 use crate::talk::{P0, Talk, Tv1, Tv2};
 
@@ -45,9 +46,11 @@ fn every_defect_is_one_and_no_two_are_the_same() {
     let correct: Vec<Rules> = Rules::permitted().iter().map(|broker| broker.rules).collect();
     assert!(correct.contains(&Rules::default()));
     for (i, defect) in defects::all().enumerate() {
-        let rules = (defect.rules)();
-        assert!(!correct.contains(&rules), "{}", defect.name);
-        let twin = defects::all().take(i).find(|other| (other.rules)() == rules);
+        let wrong = (defect.rules(), defect.client());
+        let right = correct.contains(&wrong.0) && wrong.1 == ClientWrongs::default();
+        assert!(!right, "{}", defect.name);
+        assert_eq!(defect.is_of_broker(), wrong.1 == ClientWrongs::default(), "{}", defect.name);
+        let twin = defects::all().take(i).find(|other| (other.rules(), other.client()) == wrong);
         assert!(twin.is_none(), "{} is {}", defect.name, twin.unwrap().name);
     }
 }
@@ -73,7 +76,7 @@ fn shows<T: PartialEq + Debug>(name: &str, ask: fn(&mut Talk) -> T, correct: T, 
     for Permitted { rules, .. } in Rules::permitted() {
         assert_eq!(ask(&mut Talk::by(rules)), correct, "{name} in {rules:?}");
     }
-    let rules = (find(name).unwrap().rules)();
+    let rules = find(name).unwrap().rules();
     assert_eq!(ask(&mut Talk::by(rules)), defective, "{name}");
 }
 

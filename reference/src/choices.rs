@@ -118,6 +118,19 @@ pub const CHOICES: &[Choice] = &[
         ],
     },
     Choice {
+        name: "markers after a restart",
+        source: "TransactionStateManager.loadTransactionsForTxnTopicPartition",
+        shows: true,
+        values: &[
+            value("after a restart writes all markers of what is not complete again", |rules| {
+                rules.repeats_markers = true;
+            }),
+            value("after a restart writes the missing markers only", |rules| {
+                rules.repeats_markers = false
+            }),
+        ],
+    },
+    Choice {
         name: "unused offsets",
         source: "redpanda#13364",
         shows: true,

@@ -18,6 +18,9 @@ pub struct Rules {
     pub epoch_max: i16,
     /// Markers are written some time after EndTxn was answered, rather than at once.
     pub markers_lag: bool,
+    /// A restart sends all markers of a transaction again that is decided and not complete, also those that stand already
+    /// (`TransactionCoordinator.onElection`). Else only those that do not.
+    pub repeats_markers: bool,
     /// Commits leave one more offset unused in every partition (as Redpanda's do).
     pub burns_offsets: bool,
     /// Every so many requests one is refused for the moment, and not carried out.
@@ -45,6 +48,7 @@ impl Default for Rules {
             fencing_bump: 1,
             epoch_max: i16::MAX - 1,
             markers_lag: true,
+            repeats_markers: true,
             burns_offsets: false,
             refuses_every: None,
             stale_write: Code::INVALID_PRODUCER_EPOCH,
@@ -72,6 +76,7 @@ impl Rules {
                 rules: Rules {
                     window_after_restart: 2,
                     old_duplicate: Code::DUPLICATE_SEQUENCE_NUMBER,
+                    repeats_markers: false,
                     burns_offsets: true,
                     ..kafka
                 },

@@ -166,11 +166,6 @@ impl Coordinator {
         }
     }
 
-    /// Whether the markers of some decided transaction may be sent once more after a restart.
-    pub(super) fn may_repeat_markers(&self) -> bool {
-        self.txns.values().any(|txn| matches!(txn.state, State::Prepare(_) | State::Complete(_)))
-    }
-
     /// What is known of a transactional id.
     pub(super) fn describe(&self, id: TxnId) -> Option<Transaction> {
         let txn = self.txns.get(&id)?;

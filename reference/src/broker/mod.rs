@@ -268,12 +268,6 @@ impl Broker {
         self.coordinator.has_producer(txn, producer)
     }
 
-    /// Whether the markers of some decided transaction may be sent once more after a restart: that it is complete is written down
-    /// after them, and a coordinator that does not read it sends them all again (`TransactionMarkerChannelManager`).
-    pub(crate) fn may_repeat_markers(&self) -> bool {
-        self.coordinator.may_repeat_markers()
-    }
-
     /// Where the transaction of that id is, if one is open.
     pub(crate) fn places(&self, txn: TxnId) -> &[Place] {
         self.coordinator.places(txn)
@@ -343,6 +337,9 @@ impl Broker {
             group.restart(&self.rules);
         }
         self.coordinator.restart(&self.rules);
+        if self.rules.repeats_markers {
+            self.markers = self.coordinator.all_markers(&self.rules);
+        }
         if wrong.forgets_markers_on_restart {
             self.markers.clear();
         }
@@ -350,10 +347,6 @@ impl Broker {
             for marker in &mut self.markers {
                 marker.ending = Ending::Abort;
             }
-        }
-        // Kafka sends them all, too. But where one stands already another changes nothing, so only those are kept that do not.
-        if wrong.refuses_markers_again {
-            self.markers = self.coordinator.all_markers(&self.rules);
         }
     }
 

@@ -45,6 +45,13 @@ impl Touches {
         }
     }
 
+    /// The partitions where markers are owed.
+    pub(super) fn of_partitions(owed: &[Marker]) -> Touches {
+        let places = owed.iter().filter_map(|marker| marker.place);
+        let places = places.filter(|place| matches!(place, Place::Partition(_))).collect();
+        Touches { places, ..Touches::default() }
+    }
+
     /// Whether it changes anything for others.
     pub(super) fn changes(&self) -> bool {
         self.changes

@@ -197,16 +197,11 @@ impl<'s, 'h> Trial<'s, 'h> {
         let (left, lost): (Vec<u32>, Vec<u32>) = self.pending.drain(..).partition(hope);
         self.pending = left;
         self.adrift.retain(|one| !lost.contains(one));
-        // The model writes each marker once, so it does not follow a broker that may write one again.
-        if next.iter().any(World::may_repeat_markers) {
-            return Err(Stop::TooMuch);
-        }
         for mut world in next {
             lost.iter().for_each(|one| world.forget(*one));
-            world.restart();
-            add(&mut self.worlds, world);
+            world.restarted()?.into_iter().for_each(|world| add(&mut self.worlds, world));
         }
-        Ok(())
+        self.within_bounds(self.worlds.len())
     }
 
     fn any_of(&mut self, world: World, of: &[u32], into: &mut Vec<World>) -> Result<(), Stop> {

@@ -100,13 +100,48 @@ impl World {
         self.broker.places(txn)
     }
 
-    /// Whether a restart may write markers here that stand already.
-    pub(super) fn may_repeat_markers(&self) -> bool {
-        self.broker.may_repeat_markers()
+    /// Every world that this one may be after a restart. What was written by then of what is owed shows only now: what is not
+    /// complete is written again.
+    pub(super) fn restarted(self) -> Result<Vec<World>, TooMuch> {
+        let owed = self.broker.owed();
+        let partitions = Touches::of_partitions(owed);
+        let orders = orders(owed, &partitions).ok_or(TooMuch)?;
+        let mut restarted = Vec::new();
+        for order in orders {
+            let mut before = self.clone();
+            before.broker.write_owed(&order);
+            for mut world in before.completed() {
+                world.broker.restart();
+                if !restarted.contains(&world) {
+                    restarted.push(world);
+                }
+            }
+        }
+        Ok(restarted)
     }
 
-    pub(super) fn restart(&mut self) {
-        self.broker.restart();
+    /// This world, and those in which some transactions are complete that no partition waits for.
+    fn completed(self) -> Vec<World> {
+        let mut owed: Vec<TxnId> = self.broker.owed().iter().map(|marker| marker.txn).collect();
+        owed.dedup();
+        let mut worlds = vec![self];
+        for txn in owed {
+            for place in 0..worlds.len() {
+                worlds.extend(worlds[place].completing(txn));
+            }
+        }
+        worlds
+    }
+
+    fn completing(&self, txn: TxnId) -> Option<World> {
+        let owed = || (0..).zip(self.broker.owed()).filter(|(_, marker)| marker.txn == txn);
+        let waits = owed().any(|(_, marker)| matches!(marker.place, Some(Place::Partition(_))));
+        let order: Vec<usize> = owed().map(|(place, _)| place).collect();
+        (!waits && !order.is_empty()).then(|| {
+            let mut complete = self.clone();
+            complete.broker.write_owed(&order);
+            complete
+        })
     }
 
     /// Every world in which this request was carried out now, and answered as it was seen to be. What the model would have
@@ -122,7 +157,9 @@ impl World {
         let passing = match known {
             Known::Answer(Err(code)) => PASSING.contains(code),
             Known::Overtaken => true,
-            _ => false,
+            // With acks=0 nobody is told that it was refused.
+            Known::Nothing(_) => matches!(request, Request::Produce { acks: false, .. }),
+            Known::Answer(Ok(_)) => false,
         };
         if passing {
             into.push(self.clone());

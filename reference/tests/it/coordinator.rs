@@ -459,3 +459,22 @@ fn a_fenced_end_txn_of_tv2_passes_for_a_retry() {
     assert_eq!(talk.end(Tv2, zombie, Abort), Err(FENCED));
     assert_eq!(talk.add(epochs_on(zombie, 1), P0), Err(FENCED));
 }
+
+/// Of what is decided and not complete a restart writes all markers again, or those that are missing.
+#[test]
+fn a_restart_writes_the_markers_of_what_is_not_complete() {
+    for (repeats_markers, times) in [(true, 2), (false, 1)] {
+        let mut talk = Talk::by(Rules { repeats_markers, ..Rules::default() });
+        let session = talk.init().unwrap();
+        talk.add(session, P0).unwrap();
+        talk.add(session, P1).unwrap();
+        talk.end(Tv1, session, Commit).unwrap();
+        talk.broker.go_on(0);
+        talk.broker.restart();
+        talk.finish();
+        assert_eq!(talk.markers(P0), vec![(session, Commit); times]);
+        assert_eq!(talk.markers(P1), [(session, Commit)]);
+        talk.broker.restart();
+        assert_eq!(talk.broker.work(), 0, "it is complete");
+    }
+}

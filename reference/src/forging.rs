@@ -2,26 +2,34 @@
 
 use crate::ids::Partition;
 use crate::plan::forge::{BACK_MAX, Flaw, Forge, From, Number, Pose, Shown};
-use crate::plan::{Client, Delivery, Isolation, NewRecord};
+use crate::plan::{Client, Delivery, Isolation, NewRecord, Protocol};
 
 /// Every flaw of a batch that any client can forge.
 const FLAWS: [Flaw; 7] =
     [Flaw::Checksum, Flaw::Count, Flaw::Base, Flaw::Control, Flaw::Big, Flaw::Two, Flaw::Acks];
 
-/// A forged request that this client can send.
+/// A forged request that this client can send, in a transaction or outside.
 pub(crate) fn draw(
     dice: &mut fastrand::Rng,
     client: &Client,
+    in_transaction: bool,
     partition: Partition,
     records: Vec<NewRecord>,
 ) -> Forge {
     let transactional = client.txn().is_some();
     let grouped = client.consumer.is_some();
+    if in_transaction && grouped && dice.u8(0..100) < 40 {
+        return meddle(dice, client);
+    }
     match dice.u8(0..100) {
         0..=44 => produce(dice, client, partition, records),
         45..=51 if transactional => Forge::AddPartition { partition, pose: pose(dice) },
         52..=55 if transactional && grouped => Forge::AddGroup { pose: pose(dice) },
-        56..=65 if transactional => Forge::End { commit: dice.bool(), pose: pose(dice) },
+        56..=65 if transactional => Forge::End {
+            commit: dice.bool(),
+            // Of an epoch that is not the client's own there are two kinds, and each needs an open transaction.
+            pose: if dice.u8(0..4) == 0 { Pose::Ahead } else { pose(dice) },
+        },
         66..=72 if client.delivery != Some(Delivery::AtLeastOnce) => Forge::Init {
             expecting: match dice.u8(0..4) {
                 0 => Pose::Nobody,
@@ -29,7 +37,8 @@ pub(crate) fn draw(
                 _ => pose(dice),
             },
         },
-        73..=82 if grouped => Forge::Save {
+        73..=75 if grouped => Forge::Positions { partition },
+        76..=82 if grouped => Forge::Save {
             partition,
             in_transaction: transactional && dice.bool(),
             pose: pose(dice),
@@ -58,6 +67,25 @@ pub(crate) fn draw(
             byte: dice.bool(),
         },
         _ => produce(dice, client, partition, records),
+    }
+}
+
+/// What a transaction saves and what is saved and read beside it, all of one partition. By chance alone they hardly meet.
+fn meddle(dice: &mut fastrand::Rng, client: &Client) -> Forge {
+    let partition = Partition(0);
+    let save = |in_transaction| Forge::Save {
+        partition,
+        in_transaction,
+        pose: Pose::Own,
+        member: Shown::Own,
+    };
+    let adds =
+        matches!(client.delivery, Some(Delivery::Transactional { protocol: Protocol::Tv1, .. }));
+    match dice.u8(0..8) {
+        0..=1 if adds => Forge::AddGroup { pose: Pose::Own },
+        0..=3 => save(true),
+        4..=5 => save(false),
+        _ => Forge::Positions { partition },
     }
 }
 

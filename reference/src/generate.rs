@@ -314,7 +314,13 @@ impl Script<'_> {
         if self.dice.bool() {
             let partition = self.any_partition();
             let records = self.batch();
-            return Op::Forge(forging::draw(&mut self.dice, client, partition, records));
+            return Op::Forge(forging::draw(
+                &mut self.dice,
+                client,
+                in_transaction,
+                partition,
+                records,
+            ));
         }
         match (client.txn(), in_transaction) {
             (Some(_), false) => Op::Begin,

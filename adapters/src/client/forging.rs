@@ -167,7 +167,8 @@ impl Life {
                 Request::InitProducer { txn: spec.txn(), expected }
             }
             Forge::Save { partition, in_transaction, pose, member } => {
-                let offset = self.written.end(*partition);
+                // What is saved beside a transaction differs from what is saved in it, so that it shows which of them won.
+                let offset = self.written.end(*partition) + i64::from(!in_transaction);
                 forged.offset = Some(offset);
                 let (member, positions) = (self.member(*member), vec![(*partition, offset)]);
                 forged.generation = member.as_ref().map(|member| member.generation);
@@ -201,6 +202,9 @@ impl Life {
                 earliest: *earliest,
                 isolation: *isolation,
             },
+            Forge::Positions { partition } => {
+                Request::Positions { group: group()?, partitions: vec![*partition], stable: true }
+            }
         };
         Ok((forged, request))
     }
@@ -350,6 +354,7 @@ fn told(request: &Request, known: Known) -> Outcome {
         (Request::ListOffsets { partition, .. }, Known::Done(Response::Listed(offset))) => {
             Reply::Positions(vec![(*partition, Some(offset))])
         }
+        (_, Known::Done(Response::Positions(positions))) => Reply::Positions(positions),
         (_, known) => return settled(known),
     };
     Outcome::Done(reply)

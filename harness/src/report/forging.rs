@@ -43,6 +43,7 @@ pub(super) fn tell(forged: &Forged) -> String {
                 Vec::new(),
             )
         }
+        Forge::Positions { partition } => (format!("OffsetFetch of {partition}"), Vec::new()),
     };
     let odd: Vec<String> = odd.into_iter().flatten().collect();
     let odd = if odd.is_empty() { String::new() } else { format!(": {}", odd.join(", ")) };

@@ -58,7 +58,8 @@ pub enum Forge {
         /// Which session it names as its own; [`Pose::Nobody`]: none.
         expecting: Pose,
     },
-    /// OffsetCommit or TxnOffsetCommit of the client's group, of a position behind what it wrote last.
+    /// OffsetCommit or TxnOffsetCommit of the client's group, of a position behind what it wrote last, or one further outside
+    /// of a transaction.
     Save {
         /// Where.
         partition: Partition,
@@ -91,6 +92,11 @@ pub enum Forge {
         earliest: bool,
         /// What the reader may see.
         isolation: Isolation,
+    },
+    /// OffsetFetch of the client's group, of what is stable, also in the middle of its own transaction.
+    Positions {
+        /// Where.
+        partition: Partition,
     },
 }
 
@@ -202,7 +208,7 @@ pub enum From {
 impl Forge {
     /// Whether it may change anything.
     pub fn writes(&self) -> bool {
-        !matches!(self, Forge::Fetch { .. } | Forge::List { .. })
+        !matches!(self, Forge::Fetch { .. } | Forge::List { .. } | Forge::Positions { .. })
     }
 
     /// The partition that it is about.
@@ -212,7 +218,8 @@ impl Forge {
             | Forge::AddPartition { partition, .. }
             | Forge::Save { partition, .. }
             | Forge::Fetch { partition, .. }
-            | Forge::List { partition, .. } => Some(*partition),
+            | Forge::List { partition, .. }
+            | Forge::Positions { partition } => Some(*partition),
             Forge::AddGroup { .. } | Forge::End { .. } | Forge::Init { .. } => None,
         }
     }
@@ -224,7 +231,8 @@ impl Forge {
             | Forge::AddPartition { partition, .. }
             | Forge::Save { partition, .. }
             | Forge::Fetch { partition, .. }
-            | Forge::List { partition, .. } => Some(partition),
+            | Forge::List { partition, .. }
+            | Forge::Positions { partition } => Some(partition),
             Forge::AddGroup { .. } | Forge::End { .. } | Forge::Init { .. } => None,
         }
     }
@@ -263,7 +271,7 @@ impl Forge {
             | Forge::End { pose, .. }
             | Forge::Save { pose, .. }
             | Forge::Init { expecting: pose } => plain(pose, Pose::Own),
-            Forge::Fetch { .. } | Forge::List { .. } => false,
+            Forge::Fetch { .. } | Forge::List { .. } | Forge::Positions { .. } => false,
         });
         change(&|forge| match forge {
             Forge::Produce { plain, .. } => std::mem::take(plain),
@@ -301,6 +309,7 @@ impl Forge {
             }
             Forge::Fetch { from, byte, .. } => u64::from(*from != From::Start) + u64::from(*byte),
             Forge::List { earliest, .. } => u64::from(*earliest),
+            Forge::Positions { .. } => 0,
         }
     }
 
@@ -317,7 +326,7 @@ impl Forge {
             | Forge::End { pose, .. }
             | Forge::Save { pose, .. }
             | Forge::Init { expecting: pose } => *pose,
-            Forge::Fetch { .. } | Forge::List { .. } => Pose::Own,
+            Forge::Fetch { .. } | Forge::List { .. } | Forge::Positions { .. } => Pose::Own,
         };
         match (pose, self) {
             (Pose::Behind { epochs }, _) if far(epochs) => {

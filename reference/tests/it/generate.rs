@@ -158,6 +158,7 @@ const MINIMUMS: &[(u32, &[&str])] = &[
     ),
     (130, &["at most once", "rewind", "replaced member", "zombie that writes or ends"]),
     (80, &["fate of a preparation", "member that shares"]),
+    (60, &["forged look at a position"]),
     (20, &["stall"]),
     (130, &["forged batch", "forged batch with a flaw", "forged repeat"]),
     (
@@ -325,6 +326,7 @@ fn forge_name(forge: &Forge) -> &'static str {
         Forge::Save { .. } => "forged save",
         Forge::Fetch { .. } => "forged fetch",
         Forge::List { .. } => "forged list",
+        Forge::Positions { .. } => "forged look at a position",
     }
 }
 

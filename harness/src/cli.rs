@@ -467,7 +467,7 @@ pub(crate) struct SelftestArgs {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..),
-        default_value_t = 2_000,
+        default_value_t = 10_000,
         env = "ONCENESS_CASES",
         hide_env_values = true
     )]

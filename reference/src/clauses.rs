@@ -1,8 +1,9 @@
 //! The clauses: what a log like Kafka's must, should and may do, one sentence each, and what of it this suite sees.
 //!
-//! A clause is judged by what clients see come of it, or by every answer on the wire; never by the number of an error. Which
-//! properties judge it, say their sources, which name it. [`Observed`] says how far that goes, and [`Hazard::is_caused`] under what, so that nobody takes
-//! silence for a proof. [`SOURCES`] says how to read where they come from.
+//! A clause is judged by what clients see come of it, or by every answer on the wire; never by the number of an error.
+//! Which properties judge it, say their sources, which name it. [`Observed`] says how far that goes, and
+//! [`Hazard::is_caused`] under what, so that nobody takes silence for a proof. [`SOURCES`] says how to read where they
+//! come from.
 
 mod dedup;
 mod end_to_end;

@@ -18,7 +18,7 @@ pub(crate) fn draw(
 ) -> Forge {
     let transactional = client.txn().is_some();
     let grouped = client.consumer.is_some();
-    if in_transaction && grouped && dice.u8(0..100) < 40 {
+    if in_transaction && grouped && dice.u8(0..100) < 70 {
         return meddle(dice, client);
     }
     match dice.u8(0..100) {
@@ -84,7 +84,7 @@ fn meddle(dice: &mut fastrand::Rng, client: &Client) -> Forge {
     match dice.u8(0..8) {
         0..=1 if adds => Forge::AddGroup { pose: Pose::Own },
         0..=3 => save(true),
-        4..=5 => save(false),
+        4..=6 => save(false),
         _ => Forge::Positions { partition },
     }
 }

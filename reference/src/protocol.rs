@@ -271,6 +271,7 @@ impl Request {
             Request::ListOffsets { .. } => "ListOffsets",
         }
     }
+
     /// The transactional id that it is asked for.
     pub fn txn(&self) -> Option<TxnId> {
         match self {

@@ -48,7 +48,11 @@ async fn every_defect_is_found_and_shrunk() {
     let (mut misses, mut large) = (Vec::new(), Vec::new());
     let searched = defects::all().filter(|defect| unsearched(defect).is_none());
     for defect in searched.clone() {
-        let report = run(Target::Memory(Some(defect)), 1_000, 2).await;
+        let mut report = run(Target::Memory(Some(defect)), 1_000, 2).await;
+        // The rarest of them need the broker to be killed between two steps of a forger.
+        if report.failures.is_empty() {
+            report = run(Target::Memory(Some(defect)), 10_000, 2).await;
+        }
         let right = |property: &str| defect.breaks.contains(&property);
         // A case that needs one order of requests in a hundred may stop shrinking early; one that does not is told as well.
         let found = (report.failures.iter()).filter(|failure| right(failure.kind.property));

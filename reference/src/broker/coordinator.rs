@@ -125,7 +125,7 @@ impl Coordinator {
         })
     }
 
-    /// Where the transaction of that id is, if one is open.
+    /// Where the transaction of that id is, if one is open or decided and not complete.
     pub(super) fn places(&self, id: TxnId) -> &[Place] {
         self.txns.get(&id).map_or(&[], |txn| &txn.places)
     }

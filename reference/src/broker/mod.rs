@@ -268,7 +268,7 @@ impl Broker {
         self.coordinator.has_producer(txn, producer)
     }
 
-    /// Where the transaction of that id is, if one is open.
+    /// Where the transaction of that id is, if one is open or decided and not complete.
     pub(crate) fn places(&self, txn: TxnId) -> &[Place] {
         self.coordinator.places(txn)
     }

@@ -105,9 +105,10 @@ impl Explained {
     }
 
     fn is_better_than(&self, other: &Explained) -> bool {
+        // Answers do not come in the order of their requests: how far it came is how many it has judged.
         let rank = |one: &Explained| {
-            let accused = one.accusation.as_ref().map(|accusation| accusation.request);
-            (accused.unwrap_or(u32::MAX), Reverse(one.odd.len()))
+            let accused = one.accusation.as_ref().map(|_| one.judged.len());
+            (accused.unwrap_or(usize::MAX), Reverse(one.odd.len()))
         };
         rank(self) > rank(other)
     }

@@ -95,7 +95,7 @@ impl World {
         self.broker.owed()
     }
 
-    /// Where the transaction of that id is, if one is open.
+    /// Where the transaction of that id is, if one is open or decided and not complete.
     pub(super) fn places(&self, txn: TxnId) -> &[Place] {
         self.broker.places(txn)
     }

@@ -84,6 +84,8 @@ struct State {
     doomed: bool,
     /// How often the broker was killed.
     kills: u32,
+    /// Where markers were yet to be written when it last went down.
+    unmarked: (BTreeSet<Partition>, BTreeSet<GroupId>),
 }
 
 impl Way {
@@ -93,6 +95,7 @@ impl Way {
             dice: fastrand::Rng::with_seed(plan.schedule),
             doomed: false,
             kills: 0,
+            unmarked: Default::default(),
         };
         Way { state: Mutex::new(state) }
     }
@@ -163,13 +166,18 @@ impl Transport for Way {
             }
             Fault::Pause => return Ok(false),
         }
-        self.state().broker.restart();
+        {
+            let mut state = self.state();
+            // Afterwards those that stand already are owed once more.
+            state.unmarked = state.broker.unmarked();
+            state.broker.restart();
+        }
         struck();
         Ok(true)
     }
 
     fn unmarked(&self) -> Option<(BTreeSet<Partition>, BTreeSet<GroupId>)> {
-        Some(self.state().broker.unmarked())
+        Some(self.state().unmarked.clone())
     }
 
     /// Lets one future after another take a turn, by the dice. Nothing here waits for anything outside, so this never does.

@@ -111,7 +111,6 @@ async fn strike<T: Transport>(
 ) -> Result<(), TargetError> {
     let struck = || {
         recorder.record(Event::Fault { fault, happened: true });
-        // What is durable outlives the fault, and so do the markers that are owed.
         let (partitions, groups) = transport.unmarked().unwrap_or_default();
         if !(partitions.is_empty() && groups.is_empty()) {
             let (partitions, groups) = (Vec::from_iter(partitions), Vec::from_iter(groups));

@@ -126,7 +126,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         "producer-ids-repeated",
         "a restart gives out producer ids once more, so that a new producer's batches are taken for an old one's",
         "KAFKA-15552 (the same block of ids was given out twice)",
-        ["no-loss"],
+        ["no-loss", "answers"],
         { wrong.dedup.repeats_ids_on_restart = true }
     ),
 ];

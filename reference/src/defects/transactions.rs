@@ -115,7 +115,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         "marker-repeated",
         "every marker is written once more some time later, and ends the transaction that is open by then",
         "KAFKA-10080, KAFKA-16352",
-        ["isolation", "atomicity"],
+        ["isolation", "atomicity", "answers"],
         { wrong.transactions.repeats_markers = true }
     ),
     defect!(

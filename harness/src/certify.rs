@@ -11,7 +11,7 @@ use crate::gauge::Phase;
 use crate::options::Options;
 use crate::report::{Failure, Report};
 use crate::rig::Rig;
-use crate::search::{Ended, Finding, Found, search};
+use crate::search::{Ended, Finding, Found, Searched, search};
 use crate::shrink::{Failing, ShrinkEnded, Shrunk, shrink};
 use crate::trial::Kind;
 
@@ -43,8 +43,20 @@ pub async fn certify(adapter: Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
     if rig.stop.asked() && report.ended == Ended::Complete {
         report.ended = Ended::Interrupted;
     }
+    report.troubles.extend(lacking(&searched, &adapter, options));
     report.troubles.extend(clean(adapter.as_ref(), rig).await);
     report
+}
+
+/// What a run that was to cover all has not covered, in words.
+fn lacking(searched: &Searched, adapter: &Arc<dyn Adapter>, options: &Options) -> Option<String> {
+    let wanted = options.until_covered?;
+    let cells = searched.coverage.cells(adapter.features());
+    let lacking = cells.iter().filter(|(_, times)| *times < wanted).count();
+    let all = cells.len();
+    (lacking > 0).then(|| {
+        format!("not covered: {lacking} of {all} states and requests were reached fewer than {wanted} times")
+    })
 }
 
 /// Removes what the cases left on the target. What went wrong, in words.

@@ -122,6 +122,7 @@ pub(crate) enum Command {
 #[command(after_help = format!("{TARGETS}\n\n{EXITS}\n\n{ACCEPTING}\n\n\
 Examples:
   onceness certify --cases 100000 --seed 7
+  onceness certify kafka://localhost:9092 --until-covered 10 --time 10m
   onceness certify kafka://localhost:9092 --time 5m --jobs 128
   onceness certify kafka://localhost:9092 --claims idempotent,transactional
   onceness certify kafka://localhost:9092 --accept KAFKA-17754
@@ -135,13 +136,25 @@ pub(crate) struct CertifyArgs {
     /// Draws all cases; the same seed, the same cases [default: a random one, which is printed]
     #[arg(long, env = "ONCENESS_SEED", hide_env_values = true)]
     pub(crate) seed: Option<u64>,
-    /// How many cases to run [default: 400000 on memory, 2000 on brokers, 100 on brokers that are hurt and by librdkafka;
-    /// without a limit if --time is given]
+    /// How many cases to run [default: 60000 on memory, 2000 on brokers, 100 on brokers that are hurt and by librdkafka;
+    /// without a limit if --time or --until-covered is given]
     #[arg(long, env = "ONCENESS_CASES", hide_env_values = true)]
     pub(crate) cases: Option<u64>,
     /// How long to run cases, such as 30s or 5m; shrinking comes after
     #[arg(long, env = "ONCENESS_TIME", hide_env_values = true)]
     pub(crate) time: Option<humantime::Duration>,
+    /// Run until every request was answered so often in every state that makes a difference to it; brokers get the plans that
+    /// promise most of what is missing
+    #[arg(
+        long,
+        value_name = "TIMES",
+        num_args = 0..=1,
+        default_missing_value = "1",
+        value_parser = clap::value_parser!(u64).range(1..),
+        env = "ONCENESS_UNTIL_COVERED",
+        hide_env_values = true
+    )]
+    pub(crate) until_covered: Option<u64>,
     /// Exit with 5 if a breach is accepted by onceness.toml that was put to the test and no longer occurs
     #[arg(long, env = "ONCENESS_DENY_STALE", hide_env_values = true)]
     pub(crate) deny_stale: bool,
@@ -152,7 +165,7 @@ pub(crate) struct CertifyArgs {
         num_args = 0..=1,
         default_missing_value = "",
         value_parser = clap::builder::OsStringValueParser::new().map(Sweep::from),
-        conflicts_with_all = ["cases", "time"],
+        conflicts_with_all = ["cases", "time", "until_covered"],
         env = "ONCENESS_SWEEP",
         hide_env_values = true
     )]

@@ -16,6 +16,7 @@
 //!     seed: 1,
 //!     cases: Some(10_000),
 //!     time: None,
+//!     until_covered: None,
 //!     jobs: 2,
 //!     claims: Claims::all(),
 //!     accept: ["KAFKA-17754"].into(),
@@ -34,21 +35,23 @@
 //! ```
 //!
 //! In reading order: [`target`] (what is tested), [`config`] (`onceness.toml`), [`options`] (how), [`accept`] (what is
-//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), [`trial`] (one of them), [`mod@shrink`] (smaller
-//! ones), [`tally`] (counts), [`mod@certify`] (all of it), [`case`] and [`folder`] (what is kept), [`report`] (what is
-//! shown), [`exit`] (what it comes to). Beside it: [`mod@sweep`] (one plan, struck everywhere), [`faults`] (what
-//! `onceness proxy` does to requests), [`price`] (what the guarantees cost), [`mod@selftest`] (what the suite finds of its own
-//! zoo).
+//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), `missing` (where they have not been), [`trial`] (one
+//! of them), [`mod@shrink`] (smaller ones), [`tally`] (counts), [`coverage`] (of what), [`mod@certify`] (all of it), [`case`] and
+//! [`folder`] (what is kept), [`report`] (what is shown), [`exit`] (what it comes to). Beside it: [`mod@sweep`] (one plan,
+//! struck everywhere), [`faults`] (what `onceness proxy` does to requests), [`price`] (what the guarantees cost),
+//! [`mod@selftest`] (what the suite finds of its own zoo).
 
 pub mod accept;
 mod brokers;
 pub mod case;
 pub mod certify;
 pub mod config;
+pub mod coverage;
 pub mod exit;
 pub mod faults;
 pub mod folder;
 pub mod gauge;
+mod missing;
 pub mod nearest;
 pub mod options;
 pub mod price;

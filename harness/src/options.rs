@@ -19,6 +19,8 @@ pub struct Options {
     pub cases: Option<u64>,
     /// How long cases are run at most. Shrinking and cleaning up come after.
     pub time: Option<Duration>,
+    /// The run ends once every cell that the target can be brought to was reached so often.
+    pub until_covered: Option<u64>,
     /// How many cases run at once.
     pub jobs: usize,
     /// Which claims are judged.

@@ -21,8 +21,10 @@ use onceness_reference::profile::Profile;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::coverage::Coverage;
 use crate::folder::Slot;
 use crate::gauge::Gauge;
+use crate::missing::{CANDIDATES, Missing};
 use crate::options::Options;
 use crate::rig::Rig;
 use crate::seeds::case_seed;
@@ -37,6 +39,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Searched {
     /// How often each property was put to the test.
     pub tally: Tally,
+    /// What the cases came to, clause by clause and cell by cell.
+    pub coverage: Coverage,
     /// How many cases were run and judged.
     pub cases: u64,
     /// How many cases failed.
@@ -119,6 +123,7 @@ pub async fn search(adapter: &Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
         options: options.clone(),
         gauge: Arc::clone(&rig.gauge),
         limit: options.cases.unwrap_or(u64::MAX),
+        missing: options.until_covered.map(|times| Missing::of(adapter.features(), times)),
         next: AtomicU64::new(0),
         errors_in_row: AtomicUsize::new(0),
         halt: AtomicBool::new(false),
@@ -192,6 +197,8 @@ struct Shared {
     options: Options,
     gauge: Arc<Gauge>,
     limit: u64,
+    /// What is still to be reached, if that is when the run ends.
+    missing: Option<Missing>,
     next: AtomicU64,
     errors_in_row: AtomicUsize,
     halt: AtomicBool,
@@ -221,10 +228,8 @@ async fn work(shared: Arc<Shared>, part: Arc<Mutex<Searched>>, mut slot: Option<
         if index >= shared.limit {
             break;
         }
-        let seed = case_seed(shared.options.seed, index);
-        let features = shared.features;
-        let drawn = std::panic::catch_unwind(move || generate::plan(seed, features));
-        let Ok((profile, plan)) = drawn else {
+        let (seed, drawn) = draw(&shared, case_seed(shared.options.seed, index)).await;
+        let Some((profile, plan)) = drawn else {
             let words = "its plan could not be drawn".to_owned();
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
             part.broke.insert(index, Broken { seed, words });
@@ -246,6 +251,26 @@ async fn work(shared: Arc<Shared>, part: Arc<Mutex<Searched>>, mut slot: Option<
     }
 }
 
+/// A plan for a case, and its seed. Where cells are missing and cases are dear, the most promising of several.
+async fn draw(shared: &Shared, seed: u64) -> (u64, Option<(Profile, Plan)>) {
+    let features = shared.features;
+    let plan = |seed| std::panic::catch_unwind(move || generate::plan(seed, features)).ok();
+    let Some(missing) = shared.missing.as_ref().filter(|_| !shared.options.deterministic) else {
+        return (seed, plan(seed));
+    };
+    let mut best = (seed, None);
+    let mut promised = None;
+    for candidate in 0..CANDIDATES {
+        let seed = case_seed(seed, candidate);
+        let Some(drawn) = plan(seed) else { return (seed, None) };
+        let promises = missing.promised_by(&drawn.1).await;
+        if promised.is_none_or(|promised| promises > promised) {
+            (best, promised) = ((seed, Some(drawn)), Some(promises));
+        }
+    }
+    best
+}
+
 impl Searched {
     fn take(
         &mut self,
@@ -262,6 +287,7 @@ impl Searched {
                 self.cases += 1;
                 self.count_faults(&plan, &history);
                 let failed = self.tally.add(&judgements, &shared.options);
+                self.coverage.add(&history, &judgements, &shared.options);
                 shared.gauge.judged(failed);
                 self.failing += u64::from(failed);
                 let findings = findings(&judgements, &shared.options, &mut self.accepted);
@@ -287,7 +313,9 @@ impl Searched {
                     let cases = found.map_or(1, |found| found.cases);
                     self.found.insert(kind, Found { cases, first });
                 }
-                if failed && shared.options.fail_fast {
+                let covered =
+                    shared.missing.as_ref().is_some_and(|missing| missing.take(&judgements));
+                if covered || failed && shared.options.fail_fast {
                     shared.halt.store(true, Ordering::SeqCst);
                 }
             }
@@ -315,6 +343,7 @@ impl Searched {
 
     fn merge(&mut self, other: Searched) {
         self.tally.merge(&other.tally);
+        self.coverage.merge(&other.coverage);
         self.cases += other.cases;
         self.failing += other.failing;
         self.silent += other.silent;

@@ -59,6 +59,10 @@ impl Watch for Answers {
         for request in &explained.judged {
             findings.tested(asked(history, *request).map_or(Claim::AtLeastOnce, claim));
         }
+        for (request, cell) in &explained.cells {
+            let claim = asked(history, *request).map_or(Claim::AtLeastOnce, claim);
+            findings.kept_in(claim, *cell);
+        }
         findings.note(Claim::Transactional, "answers not judged", explained.unjudged);
         let odd = explained.odd.len() as u64;
         findings.note(Claim::Transactional, "answers that are not Kafka's", odd);
@@ -70,6 +74,7 @@ impl Watch for Answers {
 
 fn accuse(history: &History, accusation: &Accusation, findings: &mut Findings) {
     let Some(request) = asked(history, accusation.request) else { return };
+    findings.broken_in(claim(request), &accusation.cells);
     findings.accuse(claim(request), None, || {
         let who = match lane(history, accusation.request) {
             Some(Lane::Client(client)) => client.to_string(),

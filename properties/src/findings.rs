@@ -1,5 +1,6 @@
 //! What one property found in one history, claim by claim.
 
+use onceness_reference::cells::Cell;
 use onceness_reference::ids::EventId;
 
 use crate::facts::At;
@@ -30,6 +31,8 @@ struct Found {
     /// How many of the violations a weakness explains. They have a limit of their own: they must not crowd out the rest.
     explained: usize,
     notes: Vec<Note>,
+    kept: Vec<Cell>,
+    broken: Vec<Cell>,
 }
 
 impl Findings {
@@ -46,6 +49,22 @@ impl Findings {
     /// The notes for one claim.
     pub fn notes(&self, claim: Claim) -> &[Note] {
         &self.claims[claim as usize].notes
+    }
+
+    /// In which cells the claim was put to the test and kept: those where it was broken come apart.
+    pub fn cells(&self, claim: Claim) -> (&[Cell], &[Cell]) {
+        let found = &self.claims[claim as usize];
+        (&found.kept, &found.broken)
+    }
+
+    /// The claim was put to the test in that cell, and kept.
+    pub(crate) fn kept_in(&mut self, claim: Claim, cell: Cell) {
+        self.claims[claim as usize].kept.push(cell);
+    }
+
+    /// The claim was broken in one of these cells.
+    pub(crate) fn broken_in(&mut self, claim: Claim, cells: &[Cell]) {
+        self.claims[claim as usize].broken.extend(cells);
     }
 
     /// The claim was put to the test once more.

@@ -12,6 +12,7 @@
 //!
 //! Reading order: [`verdict`], `forging`, `facts`, `watch`, `findings`, then any property.
 
+use onceness_reference::cells::Cell;
 use onceness_reference::clauses;
 use onceness_reference::features::Features;
 use onceness_reference::history::History;
@@ -72,6 +73,11 @@ impl Property {
         self.source.split([',', ';']).map(str::trim).filter(|word| clauses::is_id(word))
     }
 
+    /// Whether it knows in which cell each test was made, so that it speaks for the clauses that are at stake there alone.
+    pub fn knows_cells(&self) -> bool {
+        self.name == answers::PROPERTY.name
+    }
+
     /// Whether a target that can do so much can be asked for this claim. If not, it is [`Verdict::Unsupported`].
     pub fn is_supported(&self, claim: Claim, features: Features) -> bool {
         let transactions = matches!(claim, Claim::Transactional | Claim::ExactlyOnce);
@@ -98,6 +104,10 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What is allowed and was counted.
     pub notes: Vec<Note>,
+    /// The cells of the tables of states and requests in which the promise was put to the test and kept, where that is known.
+    pub kept: Vec<Cell>,
+    /// Those in which it was broken, in one of them at least.
+    pub broken: Vec<Cell>,
 }
 
 /// All properties, in the order of the reports.
@@ -139,11 +149,16 @@ pub fn judge(history: &History) -> Vec<Judgement> {
     watch::watch(&facts, &mut watches);
     let mut judgements = Vec::new();
     for (property, (_, findings)) in PROPERTIES.iter().zip(&watches) {
-        judgements.extend(property.claims.iter().map(|claim| Judgement {
-            property,
-            claim: *claim,
-            verdict: findings.verdict(*claim),
-            notes: findings.notes(*claim).to_vec(),
+        judgements.extend(property.claims.iter().map(|claim| {
+            let (kept, broken) = findings.cells(*claim);
+            Judgement {
+                property,
+                claim: *claim,
+                verdict: findings.verdict(*claim),
+                notes: findings.notes(*claim).to_vec(),
+                kept: kept.to_vec(),
+                broken: broken.to_vec(),
+            }
         }));
     }
     judgements

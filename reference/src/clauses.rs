@@ -12,6 +12,9 @@ mod log;
 mod offsets;
 mod transactions;
 
+use crate::history::{Call, Event, History};
+use crate::plan::{Fate, Fault};
+
 /// One thing that a broker (or, where it says so, a client) must, should or may do.
 #[derive(Debug)]
 pub struct Clause {
@@ -21,8 +24,10 @@ pub struct Clause {
     pub level: Level,
     /// Who can see whether it is kept.
     pub through: Through,
-    /// What has to happen before a broker can break it, any one of these; nothing if it is empty.
+    /// What makes it hard to keep, any one of these.
     pub hazards: &'static [Hazard],
+    /// Without what it says nothing.
+    pub premise: Option<Premise>,
     /// What it says.
     pub statement: &'static str,
     /// Where it comes from.
@@ -53,7 +58,7 @@ pub enum Through {
     Wire,
 }
 
-/// What has to happen before a clause can be broken. What is judged, is judged under those that the rig can cause.
+/// What makes a clause hard to keep. What is judged, is judged under those that the rig can cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hazard {
     /// An answer or a connection is lost.
@@ -72,6 +77,15 @@ pub enum Hazard {
     Disk,
     /// A log is compacted, or begins a new segment.
     Compaction,
+}
+
+/// What a case must have had for a clause to say anything of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Premise {
+    /// The broker was killed, and started again.
+    Restart,
+    /// A request was lost, late, repeated, put off or forged.
+    Disorder,
 }
 
 /// How far this suite judges a clause.
@@ -167,6 +181,21 @@ impl Hazard {
     }
 }
 
+impl Premise {
+    /// All of them.
+    pub const ALL: [Premise; 2] = [Premise::Restart, Premise::Disorder];
+
+    /// Whether the case had it.
+    pub fn holds_in(self, history: &History) -> bool {
+        history.events.iter().any(|event| match (self, event) {
+            (Premise::Restart, Event::Fault { fault, happened: true }) => *fault != Fault::Pause,
+            (Premise::Disorder, Event::Answer { fate, .. }) => *fate != Fate::Delivered,
+            (Premise::Disorder, Event::Call { call: Call::Forge(_), .. }) => true,
+            _ => false,
+        })
+    }
+}
+
 impl Observed {
     /// In words.
     pub fn name(self) -> &'static str {
@@ -204,7 +233,14 @@ const fn clause(
     source: &'static str,
     observed: Observed,
 ) -> Clause {
-    Clause { id, level, through, hazards, statement, source, observed }
+    Clause { id, level, through, hazards, premise: None, statement, source, observed }
+}
+
+impl Clause {
+    /// The same, of cases that had this.
+    const fn given(self, premise: Premise) -> Clause {
+        Clause { premise: Some(premise), ..self }
+    }
 }
 
 /// What is said of a clause that only permits.

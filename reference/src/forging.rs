@@ -23,25 +23,25 @@ pub(crate) fn draw(
     }
     match dice.u8(0..100) {
         0..=44 => produce(dice, client, partition, records),
-        45..=51 if transactional => Forge::AddPartition { partition, pose: pose(dice) },
-        52..=55 if transactional && grouped => Forge::AddGroup { pose: pose(dice) },
+        45..=51 if transactional => Forge::AddPartition { partition, pose: pose_of_txn(dice) },
+        52..=55 if transactional && grouped => Forge::AddGroup { pose: pose_of_txn(dice) },
         56..=65 if transactional => Forge::End {
             commit: dice.bool(),
             // Of an epoch that is not the client's own there are two kinds, and each needs an open transaction.
-            pose: if dice.u8(0..4) == 0 { Pose::Ahead } else { pose(dice) },
+            pose: if dice.u8(0..4) == 0 { Pose::Ahead } else { pose_of_txn(dice) },
         },
         66..=72 if client.delivery != Some(Delivery::AtLeastOnce) => Forge::Init {
             expecting: match dice.u8(0..4) {
                 0 => Pose::Nobody,
                 1 => Pose::Own,
-                _ => pose(dice),
+                _ => pose_of_txn(dice),
             },
         },
-        73..=75 if grouped => Forge::Positions { partition },
+        73..=75 if grouped => Forge::Positions { partition, unstable: dice.bool() },
         76..=82 if grouped => Forge::Save {
             partition,
             in_transaction: transactional && dice.bool(),
-            pose: pose(dice),
+            pose: pose_of_txn(dice),
             member: *pick(
                 dice,
                 &[
@@ -85,7 +85,7 @@ fn meddle(dice: &mut fastrand::Rng, client: &Client) -> Forge {
         0..=1 if adds => Forge::AddGroup { pose: Pose::Own },
         0..=3 => save(true),
         4..=6 => save(false),
-        _ => Forge::Positions { partition },
+        _ => Forge::Positions { partition, unstable: dice.u8(0..4) == 0 },
     }
 }
 
@@ -119,6 +119,17 @@ fn pose(dice: &mut fastrand::Rng) -> Pose {
         3 => Pose::Ahead,
         4 => Pose::Stranger,
         5 => Pose::Nobody,
+        _ => Pose::Own,
+    }
+}
+
+/// To a coordinator, which looks at nothing but that and the state of the transaction.
+fn pose_of_txn(dice: &mut fastrand::Rng) -> Pose {
+    match dice.u8(0..20) {
+        0..=3 => Pose::Behind { epochs: if dice.bool() { 1 } else { dice.u8(2..=3) } },
+        4..=5 => Pose::Ahead,
+        6..=7 => Pose::Stranger,
+        8 => Pose::Nobody,
         _ => Pose::Own,
     }
 }

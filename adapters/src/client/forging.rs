@@ -202,9 +202,11 @@ impl Life {
                 earliest: *earliest,
                 isolation: *isolation,
             },
-            Forge::Positions { partition } => {
-                Request::Positions { group: group()?, partitions: vec![*partition], stable: true }
-            }
+            Forge::Positions { partition, unstable } => Request::Positions {
+                group: group()?,
+                partitions: vec![*partition],
+                stable: !unstable,
+            },
         };
         Ok((forged, request))
     }

@@ -13,7 +13,7 @@ use crate::progress::{Extent, watch};
 use crate::terminal::{print, tell};
 
 /// Some ten seconds of work on two cores.
-const CASES_ON_MEMORY: u64 = 400_000;
+const CASES_ON_MEMORY: u64 = 60_000;
 /// Some ten seconds of work on Apache Kafka.
 const CASES_ON_BROKERS: u64 = 2_000;
 /// Every second one takes seconds, and those one after the other.
@@ -36,15 +36,17 @@ pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal
     }
     options.seed = args.seed.unwrap_or_else(random_seed);
     options.time = args.time.map(Into::into);
+    options.until_covered = args.until_covered;
     options.fail_fast = args.fail_fast;
     options.deny_stale = args.deny_stale;
     // First what speaks of this very target: a weakness of the protocol would take the hits away from it.
     let breaches = config.accepts(&target).map(Accept::Breach);
     options.accept = breaches.chain(options.accept.iter().cloned()).collect();
-    options.cases = args.cases.or(match (options.time, options.deterministic) {
-        (Some(_), _) => None,
-        (None, true) => Some(CASES_ON_MEMORY),
-        (None, false) => Some(match target.client() {
+    let ends = options.time.is_some() || options.until_covered.is_some();
+    options.cases = args.cases.or(match (ends, options.deterministic) {
+        (true, _) => None,
+        (false, true) => Some(CASES_ON_MEMORY),
+        (false, false) => Some(match target.client() {
             _ if target.is_hurt() => CASES_ON_THE_HURT,
             Some(Client::Rdkafka | Client::Both) => CASES_BY_LIBRDKAFKA,
             _ => CASES_ON_BROKERS,
@@ -61,6 +63,11 @@ pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal
     tell(&format!("certifying {target}, seed {}", options.seed));
     let mut report = complete(async {
         let adapter = open(&target, &rig).await?;
+        if options.until_covered.is_some() && !adapter.features().forging {
+            return Err(usage(
+                "--until-covered needs a client whose requests and answers are seen: leave ?client=rdkafka out",
+            ));
+        }
         let extent = Extent { cases: options.cases, time: options.time };
         let run = library(adapter, &options, &rig);
         Ok::<Report, Refusal>(watch(&rig.gauge, extent, run).await)

@@ -153,6 +153,7 @@ fn options(target: &Target, judging: JudgingArgs, shrinking: Option<&ShrinkingAr
         seed: 0,
         cases: None,
         time: None,
+        until_covered: None,
         jobs: jobs.unwrap_or(match target.client() {
             None => cores,
             // Those that hurt the broker wait for all others.

@@ -43,7 +43,10 @@ pub(super) fn tell(forged: &Forged) -> String {
                 Vec::new(),
             )
         }
-        Forge::Positions { partition } => (format!("OffsetFetch of {partition}"), Vec::new()),
+        Forge::Positions { partition, unstable } => {
+            let unstable = unstable.then(|| "also of what is not stable".to_owned());
+            (format!("OffsetFetch of {partition}"), vec![unstable])
+        }
     };
     let odd: Vec<String> = odd.into_iter().flatten().collect();
     let odd = if odd.is_empty() { String::new() } else { format!(": {}", odd.join(", ")) };

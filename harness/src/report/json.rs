@@ -7,6 +7,7 @@ use onceness_properties::Claim;
 use onceness_reference::plan::Fault;
 use serde::Serialize;
 
+use super::covered::{CellReport, ClauseReport};
 use super::{Accepted, AcceptedBreach, ClaimReport, Failure, Report};
 use crate::search::{Broken, Ended};
 use crate::shrink::ShrinkEnded;
@@ -31,6 +32,8 @@ pub fn render(report: &Report) -> String {
         ended: report.ended,
         exit: report.exit().code(),
         claims: &report.claims,
+        clauses: &report.covered.clauses,
+        states: &report.covered.cells,
         failures: report.failures.iter().map(Failed::of).collect(),
         accepted: &report.accepted,
         accepted_breaches: &report.breaches,
@@ -68,6 +71,9 @@ struct Summary<'a> {
     ended: Ended,
     exit: u8,
     claims: &'a [ClaimReport],
+    clauses: &'a [ClauseReport],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    states: &'a [CellReport],
     failures: Vec<Failed<'a>>,
     accepted: &'a [Accepted],
     accepted_breaches: &'a [AcceptedBreach],

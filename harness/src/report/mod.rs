@@ -16,6 +16,9 @@ use crate::shrink::Shrunk;
 use crate::tally::{Count, Tally};
 use crate::trial::Kind;
 
+use covered::Covered;
+
+pub mod covered;
 pub mod failure;
 mod forging;
 pub mod json;
@@ -55,6 +58,8 @@ pub struct Report {
     pub ended: Ended,
     /// What became of each claim.
     pub claims: Vec<ClaimReport>,
+    /// What was put to the test, clause by clause and cell by cell.
+    pub covered: Covered,
     /// The failures, each kind once, in the order of the first case that showed it.
     pub failures: Vec<Failure>,
     /// The accepted weaknesses that were met.
@@ -209,6 +214,7 @@ impl Report {
             seconds,
             ended: searched.ended,
             claims: claims(&searched.tally, features, options),
+            covered: Covered::of(&searched.coverage, features, options),
             failures: Vec::new(),
             accepted: Accepted::all(weaknesses_met(&searched.accepted, options)),
             breaches: breaches(searched, features, options),

@@ -18,6 +18,7 @@ pub fn render(report: &Report) -> String {
         text.push('\n');
     }
     text += &table(report);
+    text += &report.covered.render();
     text += &weaknesses(report);
     text += &breaches(report);
     text += &troubles(report);
@@ -243,6 +244,7 @@ mod tests {
     use onceness_properties::Claim;
     use onceness_reference::plan::Fault;
 
+    use super::super::covered::Covered;
     use super::super::{Accepted, AcceptedBreach, ClaimReport, PropertyReport, Report, Word};
     use super::render;
     use crate::accept::Breach;
@@ -294,6 +296,7 @@ mod tests {
                     ],
                 ),
             ],
+            covered: Covered::default(),
             failures: Vec::new(),
             accepted: vec![Accepted {
                 weakness: "KAFKA-1",

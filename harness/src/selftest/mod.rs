@@ -175,6 +175,7 @@ fn searching(seed: u64, cases: u64) -> Options {
         seed,
         cases: Some(cases),
         time: None,
+        until_covered: None,
         jobs: 1,
         claims: Claims::all(),
         accept: WEAKNESSES.iter().map(|weakness| weakness.id).collect(),

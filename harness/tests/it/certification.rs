@@ -149,3 +149,34 @@ fn the_table_names_every_claim() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("all claims hold\n"), "{done:?}");
 }
+
+#[test]
+fn what_a_run_came_to_is_told_clause_by_clause_and_state_by_state() {
+    let done =
+        Desk::new().run("certify memory:no-dedup --seed 1 --cases 200 --json --shrink-tries 0");
+    let summary = done.json();
+    let state = |id: &str| {
+        let clauses = summary["clauses"].as_array().expect("clauses");
+        let clause = clauses.iter().find(|one| one["clause"] == id).expect("a clause");
+        clause["state"].as_str().expect("a state").to_owned()
+    };
+    assert_eq!(state("DED-04"), "violated");
+    assert_eq!(state("LOG-19"), "holds");
+    assert_eq!(state("TXN-05"), "untested");
+    let states = summary["states"].as_array().expect("states");
+    let reached = states.iter().filter(|one| one["times"].as_u64() > Some(0)).count();
+    assert!(reached > 100 && reached < states.len(), "{reached} of {}", states.len());
+}
+
+#[test]
+fn a_run_that_is_to_cover_all_says_what_it_has_not() {
+    let done = Desk::new().run("certify memory --seed 1 --cases 50 --until-covered 2");
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert!(
+        done.stdout.contains("states and requests were reached fewer than 2 times"),
+        "{done:?}"
+    );
+    let mock = Desk::new().run("certify mock --until-covered");
+    assert_eq!(mock.code, Some(2), "{mock:?}");
+    assert!(mock.stderr.contains("--until-covered needs a client whose"), "{mock:?}");
+}

@@ -27,6 +27,7 @@ async fn run(target: Target, cases: u64, jobs: usize) -> Report {
         seed: 1,
         cases: Some(cases),
         time: None,
+        until_covered: None,
         jobs,
         claims: Claims::all(),
         accept: WEAKNESSES.iter().map(|weakness| weakness.id).collect(),

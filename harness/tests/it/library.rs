@@ -56,6 +56,7 @@ fn options() -> Options {
         seed: 1,
         cases: Some(20),
         time: None,
+        until_covered: None,
         jobs: 4,
         claims: Claims::all(),
         accept: Default::default(),

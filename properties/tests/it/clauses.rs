@@ -1,6 +1,7 @@
 //! The clauses and the properties agree on who judges what.
 
-use onceness_properties::{PROPERTIES, judges_of};
+use onceness_properties::{PROPERTIES, Property, judges_of};
+use onceness_reference::cells;
 use onceness_reference::clauses;
 
 #[test]
@@ -35,5 +36,25 @@ fn the_head_of_a_file_names_the_clauses_of_its_property() {
         said.sort_unstable();
         named.sort_unstable();
         assert_eq!(said, named, "{}", property.name);
+    }
+}
+
+#[test]
+fn what_only_the_second_judge_judges_is_at_stake_somewhere() {
+    let at_stake = |id: &str| cells::all().any(|cell| cell.clauses().contains(&id));
+    for clause in clauses::all() {
+        let mut judges = judges_of(clause.id);
+        if judges.next().is_some_and(Property::knows_cells) && judges.next().is_none() {
+            assert!(at_stake(clause.id), "{}", clause.id);
+        }
+    }
+}
+
+#[test]
+fn what_is_at_stake_is_judged_by_the_second_judge() {
+    for cell in cells::all() {
+        for id in cell.clauses() {
+            assert!(judges_of(id).any(Property::knows_cells), "{}: {id}", cell.name());
+        }
     }
 }

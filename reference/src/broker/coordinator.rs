@@ -5,6 +5,8 @@
 //! Simpler than Kafka where clients cannot tell: transitions are durable at once, so nothing is ever pending. And without a
 //! clock no transaction times out by itself; whoever has one says when ([`Coordinator::fence`]).
 
+mod cells;
+
 use std::collections::BTreeMap;
 
 use crate::code::Code;

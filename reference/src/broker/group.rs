@@ -1,6 +1,8 @@
 //! The group coordinator: saved positions, plain and pending in transactions, and who may save them
 //! (`OffsetMetadataManager`; KIP-447). Who its members are is told by `membership`.
 
+mod cells;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;

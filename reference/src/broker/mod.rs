@@ -6,6 +6,7 @@
 //! those of Apache Kafka's own code (`UnifiedLog`, `ProducerAppendInfo`, `TransactionCoordinator`,
 //! `OffsetMetadataManager`), as far as a client can see them.
 
+mod cells;
 mod coordinator;
 mod group;
 mod membership;

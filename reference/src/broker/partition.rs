@@ -2,6 +2,8 @@
 //!
 //! What the leader knows is a function of the log: [`Log::restart`] rebuilds it by replaying every batch.
 
+mod cells;
+
 use crate::code::Code;
 use crate::history::Record;
 use crate::ids::Offset;

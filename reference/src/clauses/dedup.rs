@@ -3,6 +3,7 @@
 use super::Hazard::{Crash, Cut, Disk, Expiry, Late, Move, Pause};
 use super::Level::{May, Must, MustOverTv2, Should};
 use super::Observed::{Judged, NotYet, Partly};
+use super::Premise::{Disorder, Restart};
 use super::Through::{Client, Wire};
 use super::{Clause, ONE_NODE, PERMITTED, clause};
 
@@ -42,7 +43,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "One of the last five batches of a producer and partition, sent again, is not appended again but acknowledged with its first offset and timestamp.",
         "ProducerStateEntry.java:36; UnifiedLog.scala:1037; KIP-98",
         Partly("the timestamp is not compared"),
-    ),
+    ).given(Disorder),
     clause(
         "DED-05",
         Must,
@@ -51,7 +52,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "A duplicate older than those five is not appended again either.",
         "KAFKA-6683; Sender.java:692",
         Judged,
-    ),
+    ).given(Disorder),
     clause(
         "DED-06",
         Must,
@@ -114,7 +115,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "After a restart the last batch is still known as a duplicate, and no batch is appended again.",
         "ProducerStateManager.java:661",
         Judged,
-    ),
+    ).given(Restart),
     clause(
         "DED-13",
         Must,
@@ -177,7 +178,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "If one of several batches in flight is refused for now, those behind it are refused too, until in the end one copy of each stands in order.",
         "KAFKA-5494; redpanda#16706",
         Judged,
-    ),
+    ).given(Disorder),
     clause(
         "DED-20",
         Must,

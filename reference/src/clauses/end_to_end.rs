@@ -3,6 +3,7 @@
 use super::Hazard::{Crash, Cut, Late, Move, Pause};
 use super::Level::{May, Must};
 use super::Observed::{Judged, Never, Partly};
+use super::Premise::Disorder;
 use super::Through::Client;
 use super::{Clause, clause};
 
@@ -111,7 +112,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         Partly(
             "that it is not aborted; what a late commit does to the next transaction is known as KAFKA-17754",
         ),
-    ),
+    ).given(Disorder),
     clause(
         "E2E-12",
         May,

@@ -3,6 +3,7 @@
 use super::Hazard::{Compaction, Crash, Cut, Disk, Expiry, Late, Move, Pause};
 use super::Level::{May, Must, Should};
 use super::Observed::{Judged, Never, NotYet, Partly};
+use super::Premise::Restart;
 use super::Through::{Client, Wire};
 use super::{Clause, ONE_NODE, clause};
 
@@ -217,7 +218,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "A kill and restart leave all acknowledged records, their offsets and the start of the log as they were.",
         "KAFKA-7866; docs/design.html:352",
         Partly("records and offsets, not timestamps or the start of the log"),
-    ),
+    ).given(Restart),
     clause(
         "LOG-24",
         May,

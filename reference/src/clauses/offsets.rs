@@ -3,6 +3,7 @@
 use super::Hazard::{Compaction, Crash, Expiry, Late, Move, Pause};
 use super::Level::{May, Must, Should};
 use super::Observed::{Judged, NotYet, Partly};
+use super::Premise::Restart;
 use super::Through::{Client, Wire};
 use super::{Clause, PERMITTED, clause};
 
@@ -69,7 +70,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "A position that waits for its transaction is not lost by restarts, compaction, expiry or deletion of groups.",
         "OffsetMetadataManager.java:855; KAFKA-19163; redpanda#31483",
         Partly("by restarts only"),
-    ),
+    ).given(Restart),
     clause(
         "OFF-08",
         Must,
@@ -134,7 +135,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "A save that was acknowledged outlives its coordinator.",
         "GroupMetadataManager.scala:491; redpanda#31483",
         Partly("by killing the only node and starting it again"),
-    ),
+    ).given(Restart),
     clause(
         "OFF-15",
         Must,

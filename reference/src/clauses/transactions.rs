@@ -3,6 +3,7 @@
 use super::Hazard::{Crash, Cut, Disk, Expiry, Late, Move, Pause};
 use super::Level::{May, Must, MustOverTv2, Should};
 use super::Observed::{Judged, NotYet, Partly};
+use super::Premise::{Disorder, Restart};
 use super::Through::{Client, Wire};
 use super::{Clause, PERMITTED, clause};
 
@@ -150,7 +151,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "When a coordinator fails, open transactions stay open, decided ones are completed as decided, and sessions stay what they were.",
         "TransactionStateManager.scala:520; KAFKA-9307",
         Partly("by killing the only node and starting it again"),
-    ),
+    ).given(Restart),
     clause(
         "TXN-17",
         Must,
@@ -168,7 +169,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "What a fenced or timed-out producer writes late never becomes part of another transaction and never stays open.",
         "KIP-890; KAFKA-14884",
         Partly("fenced producers only, for no transaction runs into its timeout"),
-    ),
+    ).given(Disorder),
     clause(
         "TXN-19",
         MustOverTv2,
@@ -177,7 +178,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         "A late EndTxn never ends a transaction after the one that it was meant for (before KIP-890 brokers cannot tell: KAFKA-17754).",
         "KAFKA-17754; KIP-890; jepsen.io/analyses/bufstream-0.1.0 (section 5.4)",
         Judged,
-    ),
+    ).given(Disorder),
     clause(
         "TXN-20",
         MustOverTv2,
@@ -267,5 +268,5 @@ pub(super) const CLAUSES: &[Clause] = &[
         "A client does not commit a transaction as if nothing were wrong when one of its records could not be written.",
         "librdkafka CHANGELOG.md (1.5.2, 1.8.2)",
         Judged,
-    ),
+    ).given(Disorder),
 ];

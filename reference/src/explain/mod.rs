@@ -14,12 +14,14 @@
 mod compare;
 mod seen;
 mod touches;
+mod trail;
 mod trial;
 pub mod words;
 mod world;
 
 use std::cmp::Reverse;
 
+use crate::cells::Cell;
 use crate::choices::{CHOICES, Choice};
 use crate::code::Code;
 use crate::history::History;
@@ -34,6 +36,8 @@ use trial::Trial;
 pub struct Explained {
     /// The requests whose answers were compared with the model's and found permitted: their places among the exchanges.
     pub judged: Vec<u32>,
+    /// The cells that requests found, each with the place of its request: those that are certain.
+    pub cells: Vec<(u32, Cell)>,
     /// How many were not compared, for too much was possible by then.
     pub unjudged: u64,
     /// The rules that explain all that was judged; of those that explain nothing more, the first.
@@ -58,6 +62,8 @@ pub struct Odd {
 pub struct Accusation {
     /// The place of the request among the exchanges.
     pub request: u32,
+    /// The cells that it found, in one way or another.
+    pub cells: Vec<Cell>,
     /// What a correct broker answers, for each way in which it may have come here.
     pub instead: Vec<Answer>,
 }

@@ -1,12 +1,13 @@
 //! One attempt to explain a history, by one set of rules: the possible brokers, answer by answer.
 
+use crate::cells::Cell;
 use crate::code::Code;
 use crate::exchanges::Exchange;
-use crate::protocol::Answer;
 use crate::rules::Rules;
 
 use super::seen::{Asked, Seen};
-use super::world::{TooMuch, World};
+use super::trail::{self, Possible};
+use super::world::{Instead, TooMuch, World};
 use super::{Accusation, Explained, Odd};
 
 /// More possible brokers than this are not followed.
@@ -21,10 +22,12 @@ pub(super) struct Trial<'s, 'h> {
     pending: Vec<u32>,
     /// Of these, those whose connection is gone, so that later requests need not wait for them.
     adrift: Vec<u32>,
-    worlds: Vec<World>,
+    possible: Vec<Possible>,
+    /// The cells that requests found before they were answered, each with its request.
+    cells: Vec<(u32, Cell)>,
     /// How many ways were tried since the last answer.
     ways: usize,
-    instead: Vec<Answer>,
+    instead: Vec<Instead>,
 }
 
 /// Nothing more can be said.
@@ -45,15 +48,22 @@ impl<'s, 'h> Trial<'s, 'h> {
             seen,
             pending: Vec::new(),
             adrift: Vec::new(),
-            worlds: vec![World::new(rules, partitions)],
+            possible: vec![Possible::to(World::new(rules, partitions))],
+            cells: Vec::new(),
             ways: 0,
             instead: Vec::new(),
         }
     }
 
     pub(super) fn run(mut self, rules: Rules) -> Explained {
-        let mut explained =
-            Explained { judged: Vec::new(), unjudged: 0, rules, odd: Vec::new(), accusation: None };
+        let mut explained = Explained {
+            judged: Vec::new(),
+            cells: Vec::new(),
+            unjudged: 0,
+            rules,
+            odd: Vec::new(),
+            accusation: None,
+        };
         for (place, exchange) in (0..).zip(self.seen.exchanges) {
             match self.take(place, exchange) {
                 Ok(judged) => explained.judged.extend(judged),
@@ -67,7 +77,11 @@ impl<'s, 'h> Trial<'s, 'h> {
                 }
             }
         }
-        let odd = self.worlds.first().into_iter().flat_map(|world| &world.odd);
+        let ambiguous = trail::common(&self.possible);
+        let found =
+            ambiguous.into_iter().flat_map(|(of, cells)| cells.iter().map(move |cell| (of, cell)));
+        explained.cells = self.cells.into_iter().chain(found).collect();
+        let odd = self.possible.first().into_iter().flat_map(|one| &one.world.odd);
         explained.odd = odd
             .map(|(request, code)| Odd {
                 request: *request,
@@ -103,59 +117,74 @@ impl<'s, 'h> Trial<'s, 'h> {
         (self.ways, self.instead) = (0, Vec::new());
         let others = self.rivals(of);
         let mut next = Vec::new();
-        for world in std::mem::take(&mut self.worlds) {
-            self.advance(world, of, asked, &others, &mut next)?;
+        for one in std::mem::take(&mut self.possible) {
+            self.advance(one, of, asked, &others, &mut next)?;
         }
         self.pending.retain(|other| *other != of);
-        next.iter_mut().for_each(|world| world.forget(of));
-        self.worlds = fewest_odd(next);
-        match self.worlds.is_empty() {
-            true => {
-                let mut instead: Vec<Answer> = Vec::new();
-                for answer in self.instead.drain(..) {
-                    if !instead.contains(&answer) {
-                        instead.push(answer);
-                    }
-                }
-                Err(Stop::Accused(Accusation { request: of, instead }))
-            }
+        let mut next = fewest_odd(next);
+        let agreed = trail::agreed(&mut next, of).unwrap_or_default();
+        self.cells.extend(agreed.iter().map(|cell| (of, cell)));
+        for mut one in next {
+            one.world.forget(of);
+            trail::add(&mut self.possible, one);
+        }
+        match self.possible.is_empty() {
+            true => Err(Stop::Accused(self.accuse(of))),
             false => Ok(Some(of)),
         }
+    }
+
+    fn accuse(&mut self, request: u32) -> Accusation {
+        let mut accusation = Accusation { request, cells: Vec::new(), instead: Vec::new() };
+        for Instead { answer, cells } in self.instead.drain(..) {
+            if !accusation.instead.contains(&answer) {
+                accusation.instead.push(answer);
+            }
+            for cell in cells.iter() {
+                if !accusation.cells.contains(&cell) {
+                    accusation.cells.push(cell);
+                }
+            }
+        }
+        accusation
     }
 
     /// Every world in which that request was carried out by now, after any of the others or none.
     fn advance(
         &mut self,
-        world: World,
+        from: Possible,
         of: u32,
         asked: &Asked<'h>,
         others: &[u32],
-        into: &mut Vec<World>,
+        into: &mut Vec<Possible>,
     ) -> Result<(), Stop> {
-        if world.has_done(of) {
-            add(into, world);
+        if from.world.has_done(of) {
+            trail::add(into, from);
             return Ok(());
         }
-        for before in self.one_step(&world, others, (!others.is_empty()).then_some(of))? {
+        for before in self.one_step(&from, others, (!others.is_empty()).then_some(of))? {
             self.advance(before, of, asked, others, into)?;
         }
-        if self.waits(of, &world) {
+        if self.waits(of, &from.world) {
             return Ok(());
         }
         self.ways += 1;
         let mut after = Vec::new();
-        world.carry_out(of, asked, &mut self.instead, &mut after)?;
-        after.into_iter().for_each(|world| add(into, world));
+        from.world.clone().carry_out(of, asked, &mut self.instead, &mut after)?;
+        for outcome in after {
+            trail::add(into, from.on(outcome.world, Some((of, outcome.cells))));
+        }
         self.within_bounds(into.len())
     }
 
     /// Every world that is one request further: one of these is carried out, or is admitted, or that other one is admitted.
     fn one_step(
         &mut self,
-        world: &World,
+        from: &Possible,
         of: &[u32],
         admitted: Option<u32>,
-    ) -> Result<Vec<World>, Stop> {
+    ) -> Result<Vec<Possible>, Stop> {
+        let world = &from.world;
         let mut after = Vec::new();
         for one in of.iter().chain(admitted.as_ref()) {
             let Some(asked) = self.seen.asked(*one) else { continue };
@@ -163,13 +192,16 @@ impl<'s, 'h> Trial<'s, 'h> {
                 continue;
             }
             self.ways += 1;
-            after.extend(world.admit(*one, asked.request));
+            after.extend(world.admit(*one, asked.request).map(|world| from.on(world, None)));
             if of.contains(one) {
                 let mut done = Vec::new();
                 // What another request would have been answered instead accuses nobody here.
                 world.clone().carry_out(*one, asked, &mut Vec::new(), &mut done)?;
-                done.iter_mut().for_each(|world| world.note_done(*one));
-                after.extend(done);
+                after.extend(done.into_iter().map(|mut outcome| {
+                    outcome.world.note_done(*one);
+                    let found = (!asked.is_open()).then_some((*one, outcome.cells));
+                    from.on(outcome.world, found)
+                }));
             }
         }
         self.within_bounds(after.len())?;
@@ -189,26 +221,28 @@ impl<'s, 'h> Trial<'s, 'h> {
         let matters = |one: &u32| self.seen.asked(*one).is_some_and(Asked::matters);
         let pending: Vec<u32> = self.pending.iter().copied().filter(matters).collect();
         let mut next = Vec::new();
-        for world in std::mem::take(&mut self.worlds) {
-            self.any_of(world, &pending, &mut next)?;
+        for one in std::mem::take(&mut self.possible) {
+            self.any_of(one, &pending, &mut next)?;
         }
         let seen = self.seen;
         let hope = |one: &u32| seen.asked(*one).is_some_and(|asked| !asked.is_open());
         let (left, lost): (Vec<u32>, Vec<u32>) = self.pending.drain(..).partition(hope);
         self.pending = left;
         self.adrift.retain(|one| !lost.contains(one));
-        for mut world in next {
-            lost.iter().for_each(|one| world.forget(*one));
-            world.restarted()?.into_iter().for_each(|world| add(&mut self.worlds, world));
+        for mut one in next {
+            lost.iter().for_each(|lost| one.world.forget(*lost));
+            for world in one.world.clone().restarted()? {
+                trail::add(&mut self.possible, one.on(world, None));
+            }
         }
-        self.within_bounds(self.worlds.len())
+        self.within_bounds(self.possible.len())
     }
 
-    fn any_of(&mut self, world: World, of: &[u32], into: &mut Vec<World>) -> Result<(), Stop> {
-        for after in self.one_step(&world, of, None)? {
+    fn any_of(&mut self, from: Possible, of: &[u32], into: &mut Vec<Possible>) -> Result<(), Stop> {
+        for after in self.one_step(&from, of, None)? {
             self.any_of(after, of, into)?;
         }
-        add(into, world);
+        trail::add(into, from);
         self.within_bounds(into.len())
     }
 
@@ -220,11 +254,11 @@ impl<'s, 'h> Trial<'s, 'h> {
             next += 1;
             let Some(asked) = self.seen.asked(one) else { continue };
             let mut touches = asked.touches.clone();
-            self.worlds.iter().for_each(|world| touches.wait_for(world.owed()));
+            self.possible.iter().for_each(|one| touches.wait_for(one.world.owed()));
             let others = self.pending.iter().filter(|other| **other != one);
             let mut others = others.filter_map(|other| self.seen.asked(*other));
             if let Some(txn) = others.find_map(|other| touches.may_wait_for(&other.touches)) {
-                self.worlds.iter().for_each(|world| touches.reach(world.places(txn)));
+                self.possible.iter().for_each(|one| touches.reach(one.world.places(txn)));
             }
             for other in &self.pending {
                 if found.contains(other) {
@@ -252,15 +286,10 @@ impl<'s, 'h> Trial<'s, 'h> {
     }
 }
 
-fn add(worlds: &mut Vec<World>, world: World) {
-    if !worlds.contains(&world) {
-        worlds.push(world);
-    }
-}
-
 /// Where some answer can be explained in a better way, that is what happened.
-fn fewest_odd(mut worlds: Vec<World>) -> Vec<World> {
-    let fewest = worlds.iter().map(|world| world.odd.len()).min().unwrap_or(0);
-    worlds.retain(|world| world.odd.len() == fewest);
-    worlds
+fn fewest_odd(mut all: Vec<Possible>) -> Vec<Possible> {
+    let odd = |one: &Possible| one.world.odd.len();
+    let fewest = all.iter().map(odd).min().unwrap_or(0);
+    all.retain(|one| odd(one) == fewest);
+    all
 }

@@ -1,6 +1,7 @@
 //! One possible broker: the model in a state that explains everything seen so far.
 
 use crate::broker::{Broker, Marker, Place};
+use crate::cells::Cells;
 use crate::code::Code;
 use crate::ids::TxnId;
 use crate::protocol::{Answer, Request, Response};
@@ -33,6 +34,20 @@ const ORDERS_MAX: usize = 64;
 /// More is possible than can be tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TooMuch;
+
+/// One possible broker after a request, and the cells that the request found.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub(super) world: World,
+    pub(super) cells: Cells,
+}
+
+/// What the model answers instead of what was seen, and the cells that the request finds.
+#[derive(Clone, Debug)]
+pub(super) struct Instead {
+    pub(super) answer: Answer,
+    pub(super) cells: Cells,
+}
 
 /// One possible broker.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,8 +165,8 @@ impl World {
         self,
         number: u32,
         asked: &Asked<'_>,
-        instead: &mut Vec<Answer>,
-        into: &mut Vec<World>,
+        instead: &mut Vec<Instead>,
+        into: &mut Vec<Outcome>,
     ) -> Result<(), TooMuch> {
         let (request, known) = (asked.request, asked.known);
         let passing = match known {
@@ -161,10 +176,11 @@ impl World {
             Known::Nothing(_) => matches!(request, Request::Produce { acks: false, .. }),
             Known::Answer(Ok(_)) => false,
         };
-        if passing {
-            into.push(self.clone());
-            into.extend(self.admit(number, request));
-        }
+        // It was put off by a broker in whichever state.
+        let untouched = match passing {
+            true => [Some(self.clone()), self.admit(number, request)],
+            false => [None, None],
+        };
         let orders = orders(self.broker.owed(), &asked.touches).ok_or(TooMuch)?;
         for order in &orders[1..] {
             let mut world = self.clone();
@@ -172,6 +188,12 @@ impl World {
             world.ask(number, request, known, passing, instead, into);
         }
         self.ask(number, request, known, passing, instead, into);
+        for world in untouched.into_iter().flatten() {
+            // In that state it is always put off so.
+            if !into.iter().any(|outcome| outcome.world == world) {
+                into.push(Outcome { world, cells: Cells::default() });
+            }
+        }
         Ok(())
     }
 
@@ -181,9 +203,10 @@ impl World {
         request: &Request,
         known: Known<'_>,
         passing: bool,
-        instead: &mut Vec<Answer>,
-        into: &mut Vec<World>,
+        instead: &mut Vec<Instead>,
+        into: &mut Vec<Outcome>,
     ) {
+        let cells = self.broker.cells(request);
         let given = given(request, known);
         let had = request.txn().is_some_and(|txn| self.broker.has_producer(txn, given));
         self.broker.give_next(given);
@@ -206,15 +229,16 @@ impl World {
             },
         };
         match (fit, &answer) {
-            (Fit::Differs, _) => return instead.push(answer),
+            (Fit::Differs, _) => return instead.push(Instead { answer, cells }),
             (Fit::Odd, _) if passing => return,
             (Fit::Odd, Err(code)) => self.odd.push((number, *code)),
             (Fit::Odd, Ok(_)) => self.odd.push((number, Code(0))),
             (Fit::Same, _) => {}
         }
         self.learn(request, known, given, &answer);
-        if !into.contains(&self) {
-            into.push(self);
+        match into.iter_mut().find(|other| other.world == self) {
+            Some(other) => other.cells = other.cells.common(cells),
+            None => into.push(Outcome { world: self, cells }),
         }
     }
 

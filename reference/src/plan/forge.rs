@@ -93,10 +93,13 @@ pub enum Forge {
         /// What the reader may see.
         isolation: Isolation,
     },
-    /// OffsetFetch of the client's group, of what is stable, also in the middle of its own transaction.
+    /// OffsetFetch of the client's group, also in the middle of its own transaction.
     Positions {
         /// Where.
         partition: Partition,
+        /// Also of what a transaction may still change (`require_stable` is not set, as before KIP-447).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unstable: bool,
     },
 }
 
@@ -219,7 +222,7 @@ impl Forge {
             | Forge::Save { partition, .. }
             | Forge::Fetch { partition, .. }
             | Forge::List { partition, .. }
-            | Forge::Positions { partition } => Some(*partition),
+            | Forge::Positions { partition, .. } => Some(*partition),
             Forge::AddGroup { .. } | Forge::End { .. } | Forge::Init { .. } => None,
         }
     }
@@ -232,7 +235,7 @@ impl Forge {
             | Forge::Save { partition, .. }
             | Forge::Fetch { partition, .. }
             | Forge::List { partition, .. }
-            | Forge::Positions { partition } => Some(partition),
+            | Forge::Positions { partition, .. } => Some(partition),
             Forge::AddGroup { .. } | Forge::End { .. } | Forge::Init { .. } => None,
         }
     }
@@ -279,6 +282,7 @@ impl Forge {
             Forge::Save { in_transaction, .. } => std::mem::take(in_transaction),
             Forge::Fetch { byte, .. } => std::mem::take(byte),
             Forge::List { earliest, .. } => std::mem::take(earliest),
+            Forge::Positions { unstable, .. } => std::mem::take(unstable),
             _ => false,
         });
         change(&|forge| match forge {
@@ -309,7 +313,7 @@ impl Forge {
             }
             Forge::Fetch { from, byte, .. } => u64::from(*from != From::Start) + u64::from(*byte),
             Forge::List { earliest, .. } => u64::from(*earliest),
-            Forge::Positions { .. } => 0,
+            Forge::Positions { unstable, .. } => u64::from(*unstable),
         }
     }
 

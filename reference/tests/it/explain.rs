@@ -228,3 +228,70 @@ fn after_a_pause_nothing_is_judged() {
     let explained = wire.explained();
     assert_eq!((explained.accusation, explained.judged.len(), explained.unjudged), (None, 1, 1));
 }
+
+fn found(explained: &Explained) -> Vec<(u32, String)> {
+    explained.cells.iter().map(|(request, cell)| (*request, cell.name())).collect()
+}
+
+#[test]
+fn each_answer_tells_in_which_state_it_found_the_broker() {
+    let mut wire = Wire::with_producer();
+    let first = wire.says(send(1, Some(0)), at(0));
+    let again = wire.says(send(1, Some(0)), at(0));
+    let explained = wire.explained();
+    let known = "Produce outside of transactions: its epoch known, a duplicate of the last five";
+    let nothing =
+        "Produce outside of transactions: nothing known of the producer, the next sequence number";
+    let wanted = [
+        (0, "InitProducerId: no transactional id, no session named".to_owned()),
+        (first, nothing.to_owned()),
+        (again, known.to_owned()),
+    ];
+    assert_eq!(found(&explained), wanted);
+}
+
+/// Of two that overlap nobody knows which was the duplicate.
+#[test]
+fn what_state_is_not_certain_is_not_told() {
+    let mut wire = Wire::with_producer();
+    let one = wire.ask(0, send(1, Some(0)));
+    let other = wire.ask(1, send(1, Some(0)));
+    wire.answer(one, at(0));
+    wire.answer(other, at(0));
+    let explained = wire.explained();
+    assert_eq!(explained.judged, [0, one, other]);
+    assert_eq!(found(&explained).len(), 1);
+}
+
+/// Only the answer to the one that came later says which of two was first.
+#[test]
+fn what_becomes_certain_later_is_told() {
+    let mut wire = Wire::with_producer();
+    let gap = wire.ask(0, send(2, Some(1)));
+    let first = wire.ask(1, send(1, Some(0)));
+    wire.answer(first, at(0));
+    wire.answer(gap, at(1));
+    let explained = wire.explained();
+    let idle = "Produce outside of transactions: its epoch known, the next sequence number";
+    assert!(found(&explained).contains(&(gap, idle.to_owned())), "{explained:?}");
+}
+
+#[test]
+fn a_request_that_is_put_off_says_nothing_of_the_state() {
+    let mut wire = Wire::with_producer();
+    let put_off = wire.says(send(1, Some(0)), Err(Code::NOT_LEADER_OR_FOLLOWER));
+    let explained = wire.explained();
+    assert!(explained.judged.contains(&put_off));
+    assert!(found(&explained).iter().all(|(request, _)| *request != put_off));
+}
+
+#[test]
+fn an_accusation_says_in_which_state_the_broker_was_wrong() {
+    let mut wire = Wire::with_producer();
+    wire.says(send(1, Some(0)), at(0));
+    wire.says(send(1, Some(0)), at(1));
+    let accusation = wire.explained().accusation.unwrap();
+    let names: Vec<String> = accusation.cells.iter().map(|cell| cell.name()).collect();
+    let known = "Produce outside of transactions: its epoch known, a duplicate of the last five";
+    assert_eq!(names, [known]);
+}

@@ -351,6 +351,7 @@ mod tests {
             seed: 0,
             cases: None,
             time: None,
+            until_covered: None,
             jobs: 1,
             claims: Claims::all(),
             accept: [].into(),

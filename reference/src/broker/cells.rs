@@ -1,14 +1,15 @@
 //! Which cells of the tables of states and requests a request finds ([`crate::cells`]).
 
-use std::sync::Arc;
-
-use crate::cells::{Cells, In};
+use crate::cells::{Cell, Cells, In};
 use crate::ids::{GroupId, Partition, TxnId};
 use crate::plan::Protocol;
 use crate::protocol::{Batch, Request, Session};
 
 use super::coordinator::Place;
 use super::{Broker, Group, Log};
+
+/// The transaction that a batch belongs to, and the protocol of its client.
+type InTxn = Option<(TxnId, Protocol)>;
 
 impl Broker {
     /// The cells that the request finds, if it is carried out now.
@@ -26,7 +27,7 @@ impl Broker {
                 Cells::one(self.coordinator.cell_of_place(In::Add, *txn, *session, place))
             }
             Request::Produce { partition, batch, txn, .. } => {
-                self.cells_of_produce(*partition, batch, *txn)
+                self.of_log(*partition, |log| self.cells_of_produce(log, *partition, batch, *txn))
             }
             Request::Malformed { flaw, .. } => Cells::one(In::Malformed.cell(0, *flaw as u8)),
             Request::EndTxn { txn, session, ending, protocol } => {
@@ -34,18 +35,12 @@ impl Broker {
             }
             Request::SaveInTxn { txn, session, protocol, group, member, .. } => {
                 let save = |group: &Group| group.cell_of_save(In::SaveInTxn, member.as_ref());
-                let in_transaction = |group: &Group| group.in_transaction(*session);
-                if self.group_or_none(*group, in_transaction) {
-                    return Cells::one(self.group_or_none(*group, save));
-                }
-                let (table, place) = match protocol {
-                    Protocol::Tv1 => (In::VerifyGroup, Place::Group(*group)),
-                    Protocol::Tv2 => (In::JoinGroup, Place::Group(*group)),
-                };
-                let admission = self.coordinator.cell_of_place(table, *txn, *session, place);
-                match self.coordinator.admits(*txn, *session, place, *protocol) {
-                    true => Cells::two(admission, self.group_or_none(*group, save)),
-                    false => Cells::one(admission),
+                let landed = self.group_or_none(*group, save);
+                match self.group_or_none(*group, |group| group.in_transaction(*session)) {
+                    true => Cells::one(landed),
+                    false => {
+                        self.admitted((*txn, *protocol), *session, Place::Group(*group), landed)
+                    }
                 }
             }
             Request::Save { group, member, .. } => {
@@ -58,50 +53,50 @@ impl Broker {
             }
             // Membership has no table: clients of this suite are alone in their groups where answers are judged.
             Request::Join { .. } => Cells::default(),
-            Request::Fetch { partition, offset, isolation } => self
-                .cells_of_log(*partition, |log| {
-                    log.cells_of_fetch(&self.rules, *offset, *isolation, false)
-                }),
-            Request::FetchByte { partition, offset, isolation } => self
-                .cells_of_log(*partition, |log| {
-                    log.cells_of_fetch(&self.rules, *offset, *isolation, true)
-                }),
+            Request::Fetch { partition, offset, isolation } => self.of_log(*partition, |log| {
+                log.cells_of_fetch(&self.rules, *offset, *isolation, false)
+            }),
+            Request::FetchByte { partition, offset, isolation } => self.of_log(*partition, |log| {
+                log.cells_of_fetch(&self.rules, *offset, *isolation, true)
+            }),
             Request::ListOffsets { partition, earliest, isolation } => {
-                self.cells_of_log(*partition, |log| (log.cell_of_list(*earliest, *isolation), None))
+                self.of_log(*partition, |log| Cells::one(log.cell_of_list(*earliest, *isolation)))
             }
         }
     }
 
-    /// First whoever admits it, unless the transaction is open there or the leader refuses at once; then the leader.
+    /// A leader where the transaction is open, or who refuses at once, asks nobody else.
     fn cells_of_produce(
         &self,
+        log: &Log,
         partition: Partition,
         batch: &Batch,
-        txn: Option<(TxnId, Protocol)>,
+        txn: InTxn,
     ) -> Cells {
-        let Some(log) = self.logs.get(&partition) else { return Cells::default() };
         let landed = log.cell_of_batch(batch, txn.map(|(_, protocol)| protocol));
-        let (Some((txn, protocol)), Some(session)) = (txn, batch.session) else {
-            return Cells::one(landed);
-        };
-        if log.in_transaction(session) || log.is_fenced(&self.rules, session) {
-            return Cells::one(landed);
+        match (txn, batch.session) {
+            (Some(txn), Some(session))
+                if !log.in_transaction(session) && !log.is_fenced(&self.rules, session) =>
+            {
+                self.admitted(txn, session, Place::Partition(partition), landed)
+            }
+            _ => Cells::one(landed),
         }
-        self.admitted(txn, session, protocol, partition, landed)
     }
 
+    /// First whoever admits it to the transaction, and then, if it is admitted, whoever carries it out.
     fn admitted(
         &self,
-        txn: TxnId,
+        (txn, protocol): (TxnId, Protocol),
         session: Session,
-        protocol: Protocol,
-        partition: Partition,
-        landed: crate::cells::Cell,
+        place: Place,
+        landed: Cell,
     ) -> Cells {
-        let place = Place::Partition(partition);
-        let table = match protocol {
-            Protocol::Tv1 => In::VerifyPartition,
-            Protocol::Tv2 => In::JoinPartition,
+        let table = match (protocol, place) {
+            (Protocol::Tv1, Place::Partition(_)) => In::VerifyPartition,
+            (Protocol::Tv2, Place::Partition(_)) => In::JoinPartition,
+            (Protocol::Tv1, Place::Group(_)) => In::VerifyGroup,
+            (Protocol::Tv2, Place::Group(_)) => In::JoinGroup,
         };
         let admission = self.coordinator.cell_of_place(table, txn, session, place);
         match self.coordinator.admits(txn, session, place, protocol) {
@@ -110,21 +105,13 @@ impl Broker {
         }
     }
 
-    fn cells_of_log(
-        &self,
-        partition: Partition,
-        cells: impl Fn(&Log) -> (crate::cells::Cell, Option<crate::cells::Cell>),
-    ) -> Cells {
-        match self.logs.get(&partition).map(|log| cells(log)) {
-            None => Cells::default(),
-            Some((first, None)) => Cells::one(first),
-            Some((first, Some(second))) => Cells::two(first, second),
-        }
+    fn of_log(&self, partition: Partition, cells: impl Fn(&Log) -> Cells) -> Cells {
+        self.logs.get(&partition).map_or_else(Cells::default, |log| cells(log))
     }
 
     fn group_or_none<T>(&self, group: GroupId, ask: impl Fn(&Group) -> T) -> T {
         match self.groups.get(&group) {
-            Some(group) => ask(Arc::as_ref(group)),
+            Some(group) => ask(group),
             None => ask(&Group::default()),
         }
     }

@@ -1,6 +1,6 @@
 //! Which cell a request finds, of the states that a partition can be in.
 
-use crate::cells::{Cell, From, In, Known, Landed, Listed, Sequence, Within};
+use crate::cells::{Cell, Cells, From, In, Known, Landed, Listed, Sequence, Within};
 use crate::ids::Offset;
 use crate::plan::{Isolation, Protocol};
 use crate::protocol::{Batch, Body, Ending, LogBatch};
@@ -85,7 +85,7 @@ impl Log {
         offset: Offset,
         isolation: Isolation,
         of_one_byte: bool,
-    ) -> (Cell, Option<Cell>) {
+    ) -> Cells {
         let how = match isolation {
             _ if of_one_byte => From::OneByte,
             Isolation::ReadUncommitted => From::Uncommitted,
@@ -101,15 +101,12 @@ impl Log {
             _ => Landed::Start,
         };
         let where_it_begins = In::Fetch.cell(landed as u8, how as u8);
-        let reads = !of_one_byte && (0..self.end).contains(&offset);
-        let content = reads.then(|| {
-            let how = match isolation {
-                Isolation::ReadUncommitted => From::Uncommitted,
-                Isolation::ReadCommitted => From::Committed,
-            };
-            In::Content.cell(self.content(offset) as u8, how as u8)
-        });
-        (where_it_begins, content)
+        // One byte is one batch, whatever lies behind it.
+        if of_one_byte || !(0..self.end).contains(&offset) {
+            return Cells::one(where_it_begins);
+        }
+        let content = In::Content.cell(self.content(offset) as u8, how as u8);
+        Cells::two(where_it_begins, content)
     }
 
     fn content(&self, offset: Offset) -> Within {

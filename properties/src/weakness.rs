@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use onceness_reference::code::Code;
+use onceness_reference::exchanges::Exchange;
 use onceness_reference::history::{Event, Outcome};
 use onceness_reference::ids::{GroupId, Offset, Partition};
+use onceness_reference::protocol::{Request, Response, Session};
 use serde::Serialize;
 
 use crate::facts::calls::Sent;
@@ -29,7 +31,7 @@ pub struct Weakness {
 }
 
 /// All of them.
-pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST, FIRST_SEQUENCE];
+pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST, FIRST_SEQUENCE, NEXT_EPOCH];
 
 const LATE_REQUEST: Weakness = Weakness {
     id: "KAFKA-17754",
@@ -50,6 +52,17 @@ const FIRST_SEQUENCE: Weakness = Weakness {
                   librdkafka does, reports the first as delivered. Since the correction of August 2026 a broker refuses \
                   such a first batch where the partition is empty.",
     source: "KAFKA-15591, KAFKA-14312, KAFKA-19880; apache/kafka pull request 23234",
+};
+
+const NEXT_EPOCH: Weakness = Weakness {
+    id: "KAFKA-14563",
+    title: "a write of an epoch that nobody was given is taken into an open transaction",
+    explanation: "Before Kafka 4.0 the leader of a partition in which a producer has a transaction open asks nobody about \
+                  further writes, whatever their epoch. A forged write of the next epoch is appended; then the marker \
+                  of the transaction has an older epoch than the partition, and is refused. Nobody sends it again: the \
+                  transactional id gets no new instance and readers at read_committed do not pass the transaction. No \
+                  client library sends such a write.",
+    source: "KAFKA-14563 (UnifiedLog.hasOngoingTransaction; TransactionMarkerRequestCompletionHandler)",
 };
 
 /// The late requests that were seen to be accepted.
@@ -127,6 +140,11 @@ impl Weaknesses {
         self.saved.contains_key(&(group, partition)).then_some(LATE_REQUEST.id)
     }
 
+    /// What explains that something does not go on.
+    pub(crate) fn of_stuck(&self, facts: &Facts<'_>) -> Option<&'static str> {
+        takes_unknown_sessions(&facts.history.exchanges).then_some(NEXT_EPOCH.id)
+    }
+
     /// What explains that something of a partition stays open: a torn transaction wrote there.
     pub(crate) fn of_partition(
         &self,
@@ -134,15 +152,40 @@ impl Weaknesses {
         partition: Partition,
     ) -> Option<&'static str> {
         if self.torn.is_empty() {
-            return None;
+            return self.of_stuck(facts);
         }
         let wrote = |send: &Sent| {
             send.partition == partition
                 && self.of_transaction(send.txn).is_some()
                 && send.asked.at != NEVER
         };
-        facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id)
+        let torn = facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id);
+        torn.or_else(|| self.of_stuck(facts))
     }
+}
+
+/// Whether a transactional write was taken in of a session that nobody was given.
+fn takes_unknown_sessions(exchanges: &[Exchange]) -> bool {
+    let done = exchanges.iter().filter_map(|exchange| match exchange {
+        Exchange::Answered { of, answer: Ok(response) } => Some((of, response)),
+        _ => None,
+    });
+    let given = |session: &Session| {
+        done.clone().any(|(_, response)| match response {
+            Response::Producer(given) | Response::Ended(given) => given == session,
+            _ => false,
+        })
+    };
+    let written = |of: &u32| match exchanges.get(*of as usize) {
+        Some(Exchange::Asked { request, .. }) => match request {
+            Request::Produce { batch, txn: Some(_), .. } => batch.session,
+            Request::SaveInTxn { session, .. } => Some(*session),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut written = done.clone().filter_map(|(of, _)| written(of));
+    written.any(|session| !given(&session))
 }
 
 /// Refusals that ask to try again.

@@ -14,6 +14,9 @@ pub struct Rules {
     pub old_duplicate: Code,
     /// By how much fencing an open transaction raises the epoch: 1, or 2 in Kafka 4.0.0 (KAFKA-19367).
     pub fencing_bump: i16,
+    /// One that names its session in the middle of its own transaction, which is aborted, is given the fencing epoch
+    /// afterwards. Before Kafka 4.0 it was fenced itself.
+    pub renews_fenced: bool,
     /// The highest epoch that a client may be given (Kafka: 32766). After it a new producer id begins.
     pub epoch_max: i16,
     /// Markers are written some time after EndTxn was answered, rather than at once.
@@ -33,6 +36,11 @@ pub struct Rules {
     pub commit_after_abort: Code,
     /// While a transaction is completed any request for its id has to wait (51), whatever its epoch (KAFKA-18464).
     pub completing_first: bool,
+    /// A write is of the transaction that is open in the partition only if it has its epoch too. Before KAFKA-14563
+    /// the producer id was enough, and nobody was asked about a newer epoch.
+    pub open_by_epoch: bool,
+    /// Over TV2 the first batch of a producer in a partition must have the sequence number 0 (KAFKA-18202).
+    pub starts_at_zero: bool,
     /// The leader asks the coordinator before it takes a transactional write (KIP-890 part 1, Kafka 3.6). Without it a
     /// late write can open a transaction that nobody ends.
     pub verifies_writes: bool,
@@ -46,6 +54,7 @@ impl Default for Rules {
             window_after_restart: 1,
             old_duplicate: Code::OUT_OF_ORDER_SEQUENCE_NUMBER,
             fencing_bump: 1,
+            renews_fenced: true,
             epoch_max: i16::MAX - 1,
             markers_lag: true,
             repeats_markers: true,
@@ -55,6 +64,8 @@ impl Default for Rules {
             unverified: Code::INVALID_TXN_STATE,
             commit_after_abort: Code::INVALID_TXN_STATE,
             completing_first: false,
+            open_by_epoch: true,
+            starts_at_zero: true,
             verifies_writes: true,
             wrong: Wrongs::default(),
         }
@@ -93,6 +104,16 @@ impl Rules {
                     unverified: Code::TRANSACTION_ABORTABLE,
                     commit_after_abort: Code::PRODUCER_FENCED,
                     completing_first: true,
+                    ..kafka
+                },
+            },
+            Permitted {
+                name: "as Kafka before 4.0",
+                rules: Rules {
+                    renews_fenced: false,
+                    stale_write: Code::INVALID_TXN_STATE,
+                    open_by_epoch: false,
+                    starts_at_zero: false,
                     ..kafka
                 },
             },

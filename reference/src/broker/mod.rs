@@ -111,7 +111,8 @@ impl Broker {
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
                 // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Who has saved in it
                 // already is in it until its marker is written here, as for any other log (`UnifiedLog.hasOngoingTransaction`).
-                if !self.group(*group).in_transaction(*session) {
+                let rules = self.rules;
+                if !self.group(*group).in_transaction(&rules, *session) {
                     self.admit_group(*txn, *session, *protocol, *group)?;
                 }
                 self.check_member(*group, member.as_ref(), true)?;
@@ -237,19 +238,20 @@ impl Broker {
 
     /// Does what comes before a transactional write, and no more: the transaction is asked for, and TV2 adds to it.
     pub(crate) fn admit_alone(&mut self, request: &Request) {
+        let rules = self.rules;
         // That it is refused is for the whole request to say.
         let _ = match request {
             Request::Produce { partition, batch, txn: Some((txn, protocol)), .. }
             | Request::Malformed { partition, batch, txn: Some((txn, protocol)), .. } => {
                 let Some(session) = batch.session else { return };
-                let open = |log: &Arc<Log>| log.in_transaction(session);
+                let open = |log: &Arc<Log>| log.in_transaction(&rules, session);
                 if self.logs.get(partition).is_none_or(open) {
                     return;
                 }
                 self.admit(*partition, session, batch.first_sequence, *txn, *protocol)
             }
             Request::SaveInTxn { txn, session, protocol, group, .. } => {
-                if self.group(*group).in_transaction(*session) {
+                if self.group(*group).in_transaction(&rules, *session) {
                     return;
                 }
                 self.admit_group(*txn, *session, *protocol, *group)
@@ -383,9 +385,10 @@ impl Broker {
 
     /// Whether no partition has a record of the open transaction.
     fn wrote_nothing(&self, txn: TxnId, session: Session) -> bool {
+        let rules = self.rules;
         let open = self.coordinator.describe(txn);
         open.is_some_and(|open| open.state == State::Ongoing)
-            && !self.logs.values().any(|log| log.in_transaction(session))
+            && !self.logs.values().any(|log| log.in_transaction(&rules, session))
     }
 
     fn init_producer(&mut self, txn: Option<TxnId>, expected: Option<Session>) -> Answer {
@@ -415,7 +418,7 @@ impl Broker {
         // Outside of a transaction even a duplicate is asked for first (`ReplicaManager.handleProduceAppend`). A batch without
         // producer is not, whatever else it claims.
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
-            && !log.in_transaction(session)
+            && !log.in_transaction(&rules, session)
         {
             self.admit(partition, session, batch.first_sequence, txn, protocol)?;
         }
@@ -446,6 +449,7 @@ impl Broker {
         batch: &Batch,
         txn: Option<(TxnId, Protocol)>,
     ) -> Answer {
+        let rules = self.rules;
         let log = self.log(partition)?;
         match flaw {
             Flaw::Orphan => return Err(Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
@@ -453,7 +457,7 @@ impl Broker {
             _ => {}
         }
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
-            && !log.in_transaction(session)
+            && !log.in_transaction(&rules, session)
         {
             self.admit(partition, session, batch.first_sequence, txn, protocol)?;
         }
@@ -565,7 +569,7 @@ impl Broker {
             }
             Some(Place::Group(group)) => {
                 let group = self.group(group);
-                group.end_transaction(&rules, marker.session.producer, marker.ending);
+                group.end_transaction(&rules, marker.session, marker.ending);
             }
             // The coordinator's own note, in its own log.
             None => {}

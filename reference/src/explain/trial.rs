@@ -6,6 +6,7 @@ use crate::protocol::Answer;
 use crate::rules::Rules;
 
 use super::seen::{Asked, Seen};
+use super::touches::Touches;
 use super::world::{TooMuch, World};
 use super::{Accusation, Explained, Odd};
 
@@ -215,6 +216,7 @@ impl<'s, 'h> Trial<'s, 'h> {
     /// The other requests whose order with this one may matter, directly or by way of others, or that go before those.
     fn rivals(&self, of: u32) -> Vec<u32> {
         let mut found = vec![of];
+        let mut looks = Touches::default();
         let mut next = 0;
         while let Some(one) = found.get(next).copied() {
             next += 1;
@@ -225,6 +227,10 @@ impl<'s, 'h> Trial<'s, 'h> {
             let mut others = others.filter_map(|other| self.seen.asked(*other));
             if let Some(txn) = others.find_map(|other| touches.may_wait_for(&other.touches)) {
                 self.worlds.iter().for_each(|world| touches.reach(world.places(txn)));
+            }
+            match one == of {
+                true => looks = touches.clone(),
+                false => touches.mark_for(&looks),
             }
             for other in &self.pending {
                 if found.contains(other) {

@@ -16,3 +16,4 @@ mod partition;
 mod smaller;
 mod talk;
 mod text;
+mod versions;

@@ -341,6 +341,9 @@ mod tests {
                            fencing    untested   
                            resend     unsupported
 
+            by its answers a broker that
+              raises the epoch by two when it fences a transaction (as Kafka 4.0.0): 2 cases
+
             accepted known weakness KAFKA-1 in 2 cases: something
               It happens.
               source: somewhere

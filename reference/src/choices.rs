@@ -177,17 +177,18 @@ pub const CHOICES: &[Choice] = &[
     },
     Choice {
         name: "late writes of an older epoch",
-        source: "KAFKA-19690",
+        source: "KAFKA-19690 (UnifiedLog.maybeStartTransactionVerification)",
         shows: true,
         values: &[
-            value("answers 47 to transactional writes of an older epoch", |rules| {
-                rules.stale_write = Code::INVALID_PRODUCER_EPOCH;
-            }),
             value(
-                "answers 48 to transactional writes of an older epoch (as before KAFKA-19690)",
+                "refuses writes of an older epoch before it asks for their transaction",
                 |rules| {
-                    rules.stale_write = Code::INVALID_TXN_STATE;
+                    rules.epoch_first = true;
                 },
+            ),
+            value(
+                "lets a producer wait for the sequence number of its zombie (as before KAFKA-19690)",
+                |rules| rules.epoch_first = false,
             ),
         ],
     },

@@ -28,8 +28,9 @@ pub struct Rules {
     pub burns_offsets: bool,
     /// Every so many requests one is refused for the moment, and not carried out.
     pub refuses_every: Option<u64>,
-    /// What a transactional write of an older epoch is answered: 47, or 48 as before KAFKA-19690.
-    pub stale_write: Code,
+    /// The epoch of a transactional write is looked at before the coordinator is asked about it (KAFKA-19690). Else what a
+    /// zombie sends is refused by the coordinator, and whoever has its producer id now waits for its sequence number.
+    pub epoch_first: bool,
     /// What a write or save is answered that belongs to no open transaction: 48, or 120 to newer clients (KIP-890).
     pub unverified: Code,
     /// What the commit of a transaction is answered that has been aborted over TV2: 48, or 90 since KAFKA-20785.
@@ -60,7 +61,7 @@ impl Default for Rules {
             repeats_markers: true,
             burns_offsets: false,
             refuses_every: None,
-            stale_write: Code::INVALID_PRODUCER_EPOCH,
+            epoch_first: true,
             unverified: Code::INVALID_TXN_STATE,
             commit_after_abort: Code::INVALID_TXN_STATE,
             completing_first: false,
@@ -100,7 +101,6 @@ impl Rules {
                 name: "the state of a transaction is looked at before the epoch",
                 rules: Rules {
                     window_after_restart: 4,
-                    stale_write: Code::INVALID_TXN_STATE,
                     unverified: Code::TRANSACTION_ABORTABLE,
                     commit_after_abort: Code::PRODUCER_FENCED,
                     completing_first: true,
@@ -111,7 +111,7 @@ impl Rules {
                 name: "as Kafka before 4.0",
                 rules: Rules {
                     renews_fenced: false,
-                    stale_write: Code::INVALID_TXN_STATE,
+                    epoch_first: false,
                     open_by_epoch: false,
                     starts_at_zero: false,
                     ..kafka

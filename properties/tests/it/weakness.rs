@@ -250,9 +250,13 @@ fn a_write_of_the_next_epoch_may_leave_all_open() {
     stuck(1).check("progress", Claim::Transactional, expect![[r#"
         e1: after healing, this did not go on: t0 gets no new instance (KAFKA-14563)
         e2: after healing, the last stable offset of p0 is 0, not the high watermark 2 (KAFKA-14563)"#]]);
-    stuck(0).check("progress", Claim::Transactional, expect![[r#"
+    stuck(0).check(
+        "progress",
+        Claim::Transactional,
+        expect![[r#"
         e1: after healing, this did not go on: t0 gets no new instance
-        e2: after healing, the last stable offset of p0 is 0, not the high watermark 2"#]]);
+        e2: after healing, the last stable offset of p0 is 0, not the high watermark 2"#]],
+    );
 }
 
 #[test]

@@ -483,8 +483,8 @@ impl Broker {
         let rules = self.rules;
         let place = Place::Partition(partition);
         let log = self.log(partition)?;
-        if log.is_fenced(&rules, session) {
-            return Err(rules.stale_write);
+        if rules.epoch_first && log.is_fenced(&rules, session) {
+            return Err(Code::INVALID_PRODUCER_EPOCH);
         }
         if rules.wrong.transactions.verifies_once && log.was_verified(session) {
             return Ok(());

@@ -58,6 +58,24 @@ fn a_newer_epoch_has_to_be_asked_for() {
     assert_eq!(talk.position(), Ok(None));
 }
 
+/// A zombie is refused in any case; whether its successor can go on afterwards is another matter.
+#[test]
+fn a_zombie_may_be_waited_for() {
+    for epoch_first in [true, false] {
+        let mut talk = Talk::by(Rules { epoch_first, ..Rules::default() });
+        let zombie = talk.init().unwrap();
+        let session = talk.init().unwrap();
+        talk.send_in(Tv2, P0, session, 0, 1).unwrap();
+        let refused = talk.send_in(Tv2, P0, zombie, 0, 1);
+        assert_eq!(refused, Err(Code::INVALID_PRODUCER_EPOCH));
+        let next = talk.send_in(Tv2, P0, session, 1, 1);
+        assert_eq!(next.is_ok(), epoch_first, "{next:?}");
+        let session = talk.end(Tv2, session, Commit).unwrap();
+        talk.finish();
+        assert!(talk.send_in(Tv2, P0, session, 0, 1).is_ok(), "after the marker");
+    }
+}
+
 #[test]
 fn the_first_sequence_number_over_tv2_may_be_any() {
     for (starts_at_zero, answer) in

@@ -185,7 +185,7 @@ fn what_guarantees_cost_is_measured_on_a_real_kafka_which_is_left_clean() {
     let before = our_topics(&address);
     let desk = Desk::new();
     let done =
-        desk.run(&format!("price kafka://{address} --time 20s --record-size 100 --seed 1 --json"));
+        desk.run(&format!("price kafka://{address} --time 40s --record-size 100 --seed 1 --json"));
     assert_eq!(done.code, Some(0), "{done:?}");
     let report = done.json();
     assert_eq!(desk.read("onceness-report/price.json"), done.stdout);

@@ -3,7 +3,7 @@
 //! A violation that one of them explains stays a violation, but names it. Explained is only what a late request was seen
 //! to do, or may have done where a broker took the answer with it: the rest of the same history is judged as ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onceness_reference::code::Code;
 use onceness_reference::exchanges::Exchange;
@@ -164,28 +164,34 @@ impl Weaknesses {
     }
 }
 
-/// Whether a transactional write was taken in of a session that nobody was given.
+/// Whether a transactional write was taken in of a session that nobody was given before.
 fn takes_unknown_sessions(exchanges: &[Exchange]) -> bool {
-    let done = exchanges.iter().filter_map(|exchange| match exchange {
-        Exchange::Answered { of, answer: Ok(response) } => Some((of, response)),
-        _ => None,
-    });
-    let given = |session: &Session| {
-        done.clone().any(|(_, response)| match response {
-            Response::Producer(given) | Response::Ended(given) => given == session,
-            _ => false,
-        })
-    };
-    let written = |of: &u32| match exchanges.get(*of as usize) {
-        Some(Exchange::Asked { request, .. }) => match request {
-            Request::Produce { batch, txn: Some(_), .. } => batch.session,
-            Request::SaveInTxn { session, .. } => Some(*session),
-            _ => None,
-        },
-        _ => None,
-    };
-    let mut written = done.clone().filter_map(|(of, _)| written(of));
-    written.any(|session| !given(&session))
+    let (mut given, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for (place, exchange) in (0..).zip(exchanges) {
+        match exchange {
+            Exchange::Asked { request, .. } => {
+                let session = match request {
+                    Request::Produce { batch, txn: Some(_), .. } => batch.session,
+                    Request::SaveInTxn { session, .. } => Some(*session),
+                    _ => None,
+                };
+                if session.is_some_and(|session| !given.contains(&pair(session))) {
+                    unknown.insert(place);
+                }
+            }
+            Exchange::Answered {
+                answer: Ok(Response::Producer(session) | Response::Ended(session)),
+                ..
+            } => _ = given.insert(pair(*session)),
+            Exchange::Answered { of, answer: Ok(_) } if unknown.contains(of) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn pair(session: Session) -> (i64, i16) {
+    (session.producer, session.epoch)
 }
 
 /// Refusals that ask to try again.

@@ -211,11 +211,11 @@ pub const CHOICES: &[Choice] = &[
         source: "KAFKA-14563 (UnifiedLog.hasOngoingTransaction)",
         shows: true,
         values: &[
-            value("asks for the transaction of a newer epoch, whatever is open", |rules| {
+            value("asks for the transaction of a newer epoch, whichever is open", |rules| {
                 rules.open_by_epoch = true;
             }),
             value(
-                "takes a write of a newer epoch into the transaction that is open (as before KAFKA-14563)",
+                "takes a write of a newer epoch into an open transaction of TV1 (as before KAFKA-14563)",
                 |rules| rules.open_by_epoch = false,
             ),
         ],

@@ -3,6 +3,7 @@
 //! and a seeded bug is a value of this type.
 
 use crate::code::Code;
+use crate::plan::Protocol;
 use crate::wrongs::Wrongs;
 
 /// How a broker behaves.
@@ -37,8 +38,8 @@ pub struct Rules {
     pub commit_after_abort: Code,
     /// While a transaction is completed any request for its id has to wait (51), whatever its epoch (KAFKA-18464).
     pub completing_first: bool,
-    /// A write is of the transaction that is open in the partition only if it has its epoch too. Before KAFKA-14563
-    /// the producer id was enough, and nobody was asked about a newer epoch.
+    /// A write over TV1, too, is of the transaction that is open in the partition only if it has its epoch. Before
+    /// KAFKA-14563, which came with TV2, the producer id was enough, and nobody was asked about a newer epoch.
     pub open_by_epoch: bool,
     /// Over TV2 the first batch of a producer in a partition must have the sequence number 0 (KAFKA-18202).
     pub starts_at_zero: bool,
@@ -74,6 +75,11 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Whether the epoch of a write, too, tells whether it is of the transaction that is open.
+    pub(crate) fn asks_epoch(&self, protocol: Protocol) -> bool {
+        self.open_by_epoch || protocol == Protocol::Tv2
+    }
+
     /// Correct brokers that, taken together, choose everything that a broker may choose.
     pub fn permitted() -> Vec<Permitted> {
         let kafka = Rules::default();

@@ -91,9 +91,9 @@ impl Group {
     }
 
     /// Whether that session has saved in a transaction whose marker is not written here yet.
-    pub(super) fn in_transaction(&self, rules: &Rules, session: Session) -> bool {
+    pub(super) fn in_transaction(&self, session: Session, by_epoch: bool) -> bool {
         self.pending.iter().any(|(owner, _)| {
-            *owner == session || (owner.producer == session.producer && !rules.open_by_epoch)
+            *owner == session || (owner.producer == session.producer && !by_epoch)
         })
     }
 

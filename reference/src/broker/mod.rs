@@ -111,8 +111,8 @@ impl Broker {
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
                 // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Who has saved in it
                 // already is in it until its marker is written here, as for any other log (`UnifiedLog.hasOngoingTransaction`).
-                let rules = self.rules;
-                if !self.group(*group).in_transaction(&rules, *session) {
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                if !self.group(*group).in_transaction(*session, by_epoch) {
                     self.admit_group(*txn, *session, *protocol, *group)?;
                 }
                 self.check_member(*group, member.as_ref(), true)?;
@@ -238,20 +238,21 @@ impl Broker {
 
     /// Does what comes before a transactional write, and no more: the transaction is asked for, and TV2 adds to it.
     pub(crate) fn admit_alone(&mut self, request: &Request) {
-        let rules = self.rules;
         // That it is refused is for the whole request to say.
         let _ = match request {
             Request::Produce { partition, batch, txn: Some((txn, protocol)), .. }
             | Request::Malformed { partition, batch, txn: Some((txn, protocol)), .. } => {
                 let Some(session) = batch.session else { return };
-                let open = |log: &Arc<Log>| log.in_transaction(&rules, session);
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                let open = |log: &Arc<Log>| log.in_transaction(session, by_epoch);
                 if self.logs.get(partition).is_none_or(open) {
                     return;
                 }
                 self.admit(*partition, session, batch.first_sequence, *txn, *protocol)
             }
             Request::SaveInTxn { txn, session, protocol, group, .. } => {
-                if self.group(*group).in_transaction(&rules, *session) {
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                if self.group(*group).in_transaction(*session, by_epoch) {
                     return;
                 }
                 self.admit_group(*txn, *session, *protocol, *group)
@@ -385,10 +386,9 @@ impl Broker {
 
     /// Whether no partition has a record of the open transaction.
     fn wrote_nothing(&self, txn: TxnId, session: Session) -> bool {
-        let rules = self.rules;
         let open = self.coordinator.describe(txn);
         open.is_some_and(|open| open.state == State::Ongoing)
-            && !self.logs.values().any(|log| log.in_transaction(&rules, session))
+            && !self.logs.values().any(|log| log.in_transaction(session, true))
     }
 
     fn init_producer(&mut self, txn: Option<TxnId>, expected: Option<Session>) -> Answer {
@@ -418,7 +418,7 @@ impl Broker {
         // Outside of a transaction even a duplicate is asked for first (`ReplicaManager.handleProduceAppend`). A batch without
         // producer is not, whatever else it claims.
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
-            && !log.in_transaction(&rules, session)
+            && !log.in_transaction(session, rules.asks_epoch(protocol))
         {
             self.admit(partition, session, batch.first_sequence, txn, protocol)?;
         }
@@ -457,7 +457,7 @@ impl Broker {
             _ => {}
         }
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
-            && !log.in_transaction(&rules, session)
+            && !log.in_transaction(session, rules.asks_epoch(protocol))
         {
             self.admit(partition, session, batch.first_sequence, txn, protocol)?;
         }

@@ -85,10 +85,10 @@ impl Log {
         })
     }
 
-    /// Whether that session has a transaction open here.
-    pub(super) fn in_transaction(&self, rules: &Rules, session: Session) -> bool {
+    /// Whether that session has a transaction open here, or its producer has, of whichever epoch.
+    pub(super) fn in_transaction(&self, session: Session, by_epoch: bool) -> bool {
         self.producer(session).is_some_and(|producer| {
-            producer.open_first.is_some() && (producer.session == session || !rules.open_by_epoch)
+            producer.open_first.is_some() && (producer.session == session || !by_epoch)
         })
     }
 

@@ -58,7 +58,7 @@ const NEXT_EPOCH: Weakness = Weakness {
     id: "KAFKA-14563",
     title: "a write of an epoch that nobody was given is taken into an open transaction",
     explanation: "Before Kafka 4.0 the leader of a partition in which a producer has a transaction open asks nobody about \
-                  further writes, whatever their epoch. A forged write of the next epoch is appended; then the marker \
+                  further writes over TV1, whatever their epoch. A forged write of the next epoch is appended; then the marker \
                   of the transaction has an older epoch than the partition, and is refused. Nobody sends it again: the \
                   transactional id gets no new instance and readers at read_committed do not pass the transaction. No \
                   client library sends such a write.",

@@ -46,6 +46,18 @@ fn a_newer_epoch_may_write_into_what_is_open() {
     assert_eq!(talk.position(), Err(Code::UNSTABLE_OFFSET_COMMIT), "for good");
 }
 
+/// Over TV2 the next epoch begins the next transaction, though the marker of the last one may not stand yet.
+#[test]
+fn over_tv2_the_epoch_tells_transactions_apart() {
+    let mut talk = Talk::by(Rules { open_by_epoch: false, ..Rules::default() });
+    let session = talk.init().unwrap();
+    talk.send_in(Tv2, P0, session, 0, 1).unwrap();
+    let next = talk.end(Tv2, session, Commit).unwrap();
+    assert_eq!(talk.send_in(Tv2, P0, next, 0, 1), Err(Code::CONCURRENT_TRANSACTIONS));
+    talk.finish();
+    assert_eq!(talk.send_in(Tv2, P0, next, 0, 1), Ok(2));
+}
+
 #[test]
 fn a_newer_epoch_has_to_be_asked_for() {
     let (mut talk, session) = open(Rules::default());

@@ -14,8 +14,10 @@
 //! Witness: every answer to a request of the protocol, also one that was hidden from the client.
 //!
 //! Not claimed: anything after so much was lost that too much is possible; other error codes than Kafka's for what is refused
-//! (noted); that refusals for the moment end.
+//! (noted); that refusals for the moment end. Nor that a broker chooses as Kafka's latest does: what it chooses otherwise is
+//! noted, in the words of `onceness_reference::choices`.
 
+use onceness_reference::choices::unlike_default;
 use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::explain::{Accusation, explain, words};
 use onceness_reference::features::Features;
@@ -66,6 +68,9 @@ impl Watch for Answers {
         findings.note(Claim::Transactional, "answers not judged", explained.unjudged);
         let odd = explained.odd.len() as u64;
         findings.note(Claim::Transactional, "answers that are not Kafka's", odd);
+        for choice in unlike_default(&explained.rules) {
+            findings.note(Claim::Transactional, choice, 1);
+        }
         if let Some(accusation) = &explained.accusation {
             accuse(history, accusation, findings);
         }

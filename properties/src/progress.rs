@@ -39,7 +39,7 @@ fn find(facts: &Facts<'_>, findings: &mut Findings) {
     let claims = facts.claims_present();
     for at in &facts.stuck {
         for claim in &claims {
-            findings.accuse(*claim, None, || {
+            findings.accuse(*claim, facts.weaknesses.of_stuck(facts), || {
                 let what = match &facts.history.events[*at as usize] {
                     Event::Stuck { what } => what.as_str(),
                     _ => "something",

@@ -3,11 +3,13 @@
 //! A violation that one of them explains stays a violation, but names it. Explained is only what a late request was seen
 //! to do, or may have done where a broker took the answer with it: the rest of the same history is judged as ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onceness_reference::code::Code;
+use onceness_reference::exchanges::Exchange;
 use onceness_reference::history::{Event, Outcome};
 use onceness_reference::ids::{GroupId, Offset, Partition};
+use onceness_reference::protocol::{Request, Response, Session};
 use serde::Serialize;
 
 use crate::facts::calls::Sent;
@@ -29,7 +31,7 @@ pub struct Weakness {
 }
 
 /// All of them.
-pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST, FIRST_SEQUENCE];
+pub const WEAKNESSES: &[Weakness] = &[LATE_REQUEST, FIRST_SEQUENCE, NEXT_EPOCH];
 
 const LATE_REQUEST: Weakness = Weakness {
     id: "KAFKA-17754",
@@ -50,6 +52,17 @@ const FIRST_SEQUENCE: Weakness = Weakness {
                   librdkafka does, reports the first as delivered. Since the correction of August 2026 a broker refuses \
                   such a first batch where the partition is empty.",
     source: "KAFKA-15591, KAFKA-14312, KAFKA-19880; apache/kafka pull request 23234",
+};
+
+const NEXT_EPOCH: Weakness = Weakness {
+    id: "KAFKA-14563",
+    title: "a write of an epoch that nobody was given is taken into an open transaction",
+    explanation: "Before Kafka 4.0 the leader of a partition in which a producer has a transaction open asks nobody about \
+                  further writes over TV1, whatever their epoch. A forged write of the next epoch is appended; then the marker \
+                  of the transaction has an older epoch than the partition, and is refused. Nobody sends it again: the \
+                  transactional id gets no new instance and readers at read_committed do not pass the transaction. No \
+                  client library sends such a write.",
+    source: "KAFKA-14563 (UnifiedLog.hasOngoingTransaction; TransactionMarkerRequestCompletionHandler)",
 };
 
 /// The late requests that were seen to be accepted.
@@ -127,6 +140,11 @@ impl Weaknesses {
         self.saved.contains_key(&(group, partition)).then_some(LATE_REQUEST.id)
     }
 
+    /// What explains that something does not go on.
+    pub(crate) fn of_stuck(&self, facts: &Facts<'_>) -> Option<&'static str> {
+        takes_unknown_sessions(&facts.history.exchanges).then_some(NEXT_EPOCH.id)
+    }
+
     /// What explains that something of a partition stays open: a torn transaction wrote there.
     pub(crate) fn of_partition(
         &self,
@@ -134,15 +152,46 @@ impl Weaknesses {
         partition: Partition,
     ) -> Option<&'static str> {
         if self.torn.is_empty() {
-            return None;
+            return self.of_stuck(facts);
         }
         let wrote = |send: &Sent| {
             send.partition == partition
                 && self.of_transaction(send.txn).is_some()
                 && send.asked.at != NEVER
         };
-        facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id)
+        let torn = facts.sends.iter().any(wrote).then_some(LATE_REQUEST.id);
+        torn.or_else(|| self.of_stuck(facts))
     }
+}
+
+/// Whether a transactional write was taken in of a session that nobody was given before.
+fn takes_unknown_sessions(exchanges: &[Exchange]) -> bool {
+    let (mut given, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for (place, exchange) in (0..).zip(exchanges) {
+        match exchange {
+            Exchange::Asked { request, .. } => {
+                let session = match request {
+                    Request::Produce { batch, txn: Some(_), .. } => batch.session,
+                    Request::SaveInTxn { session, .. } => Some(*session),
+                    _ => None,
+                };
+                if session.is_some_and(|session| !given.contains(&pair(session))) {
+                    unknown.insert(place);
+                }
+            }
+            Exchange::Answered {
+                answer: Ok(Response::Producer(session) | Response::Ended(session)),
+                ..
+            } => _ = given.insert(pair(*session)),
+            Exchange::Answered { of, answer: Ok(_) } if unknown.contains(of) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn pair(session: Session) -> (i64, i16) {
+    (session.producer, session.epoch)
 }
 
 /// Refusals that ask to try again.

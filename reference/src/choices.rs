@@ -44,6 +44,12 @@ const fn value(words: &'static str, set: fn(&mut Rules)) -> Value {
     Value { words, set }
 }
 
+/// What these rules choose otherwise than [`Rules::default`], in words.
+pub fn unlike_default(rules: &Rules) -> impl Iterator<Item = &'static str> {
+    let others = CHOICES.iter().flat_map(|choice| &choice.values[1..]);
+    others.filter(|value| value.is_chosen_by(rules)).map(|value| value.words)
+}
+
 /// All choices. They do not depend on one another.
 pub const CHOICES: &[Choice] = &[
     Choice {
@@ -94,6 +100,23 @@ pub const CHOICES: &[Choice] = &[
                 |rules| {
                     rules.fencing_bump = 2;
                 },
+            ),
+        ],
+    },
+    Choice {
+        name: "a session named in the middle of its transaction",
+        source: "TransactionCoordinator.scala:540 of Kafka 3.9.1 (lastProducerEpoch)",
+        shows: true,
+        values: &[
+            value(
+                "gives a session to one that named its own in the middle of its transaction",
+                |rules| {
+                    rules.renews_fenced = true;
+                },
+            ),
+            value(
+                "fences one that named its own session in the middle of its transaction (as before Kafka 4.0)",
+                |rules| rules.renews_fenced = false,
             ),
         ],
     },
@@ -154,17 +177,18 @@ pub const CHOICES: &[Choice] = &[
     },
     Choice {
         name: "late writes of an older epoch",
-        source: "KAFKA-19690",
+        source: "KAFKA-19690 (UnifiedLog.maybeStartTransactionVerification)",
         shows: true,
         values: &[
-            value("answers 47 to transactional writes of an older epoch", |rules| {
-                rules.stale_write = Code::INVALID_PRODUCER_EPOCH;
-            }),
             value(
-                "answers 48 to transactional writes of an older epoch (as before KAFKA-19690)",
+                "refuses writes of an older epoch before it asks for their transaction",
                 |rules| {
-                    rules.stale_write = Code::INVALID_TXN_STATE;
+                    rules.epoch_first = true;
                 },
+            ),
+            value(
+                "lets a producer wait for the sequence number of its zombie (as before KAFKA-19690)",
+                |rules| rules.epoch_first = false,
             ),
         ],
     },
@@ -180,6 +204,33 @@ pub const CHOICES: &[Choice] = &[
                 "answers 120 to transactional writes outside a transaction (to newer clients)",
                 |rules| rules.unverified = Code::TRANSACTION_ABORTABLE,
             ),
+        ],
+    },
+    Choice {
+        name: "the epoch of an open transaction",
+        source: "KAFKA-14563 (UnifiedLog.hasOngoingTransaction)",
+        shows: true,
+        values: &[
+            value("asks for the transaction of a newer epoch, whichever is open", |rules| {
+                rules.open_by_epoch = true;
+            }),
+            value(
+                "takes a write of a newer epoch into an open transaction of TV1 (as before KAFKA-14563)",
+                |rules| rules.open_by_epoch = false,
+            ),
+        ],
+    },
+    Choice {
+        name: "the first sequence number",
+        source: "KAFKA-18202",
+        shows: true,
+        values: &[
+            value("takes no other first sequence number than 0 over TV2", |rules| {
+                rules.starts_at_zero = true;
+            }),
+            value("takes any first sequence number (as before KAFKA-18202)", |rules| {
+                rules.starts_at_zero = false;
+            }),
         ],
     },
     Choice {

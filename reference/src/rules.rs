@@ -3,6 +3,7 @@
 //! and a seeded bug is a value of this type.
 
 use crate::code::Code;
+use crate::plan::Protocol;
 use crate::wrongs::Wrongs;
 
 /// How a broker behaves.
@@ -14,6 +15,9 @@ pub struct Rules {
     pub old_duplicate: Code,
     /// By how much fencing an open transaction raises the epoch: 1, or 2 in Kafka 4.0.0 (KAFKA-19367).
     pub fencing_bump: i16,
+    /// One that names its session in the middle of its own transaction, which is aborted, is given the fencing epoch
+    /// afterwards. Before Kafka 4.0 it was fenced itself.
+    pub renews_fenced: bool,
     /// The highest epoch that a client may be given (Kafka: 32766). After it a new producer id begins.
     pub epoch_max: i16,
     /// Markers are written some time after EndTxn was answered, rather than at once.
@@ -25,14 +29,20 @@ pub struct Rules {
     pub burns_offsets: bool,
     /// Every so many requests one is refused for the moment, and not carried out.
     pub refuses_every: Option<u64>,
-    /// What a transactional write of an older epoch is answered: 47, or 48 as before KAFKA-19690.
-    pub stale_write: Code,
+    /// The epoch of a transactional write is looked at before the coordinator is asked about it (KAFKA-19690). Else what a
+    /// zombie sends is refused by the coordinator, and whoever has its producer id now waits for its sequence number.
+    pub epoch_first: bool,
     /// What a write or save is answered that belongs to no open transaction: 48, or 120 to newer clients (KIP-890).
     pub unverified: Code,
     /// What the commit of a transaction is answered that has been aborted over TV2: 48, or 90 since KAFKA-20785.
     pub commit_after_abort: Code,
     /// While a transaction is completed any request for its id has to wait (51), whatever its epoch (KAFKA-18464).
     pub completing_first: bool,
+    /// A write over TV1, too, is of the transaction that is open in the partition only if it has its epoch. Before
+    /// KAFKA-14563, which came with TV2, the producer id was enough, and nobody was asked about a newer epoch.
+    pub open_by_epoch: bool,
+    /// Over TV2 the first batch of a producer in a partition must have the sequence number 0 (KAFKA-18202).
+    pub starts_at_zero: bool,
     /// The leader asks the coordinator before it takes a transactional write (KIP-890 part 1, Kafka 3.6). Without it a
     /// late write can open a transaction that nobody ends.
     pub verifies_writes: bool,
@@ -46,15 +56,18 @@ impl Default for Rules {
             window_after_restart: 1,
             old_duplicate: Code::OUT_OF_ORDER_SEQUENCE_NUMBER,
             fencing_bump: 1,
+            renews_fenced: true,
             epoch_max: i16::MAX - 1,
             markers_lag: true,
             repeats_markers: true,
             burns_offsets: false,
             refuses_every: None,
-            stale_write: Code::INVALID_PRODUCER_EPOCH,
+            epoch_first: true,
             unverified: Code::INVALID_TXN_STATE,
             commit_after_abort: Code::INVALID_TXN_STATE,
             completing_first: false,
+            open_by_epoch: true,
+            starts_at_zero: true,
             verifies_writes: true,
             wrong: Wrongs::default(),
         }
@@ -62,6 +75,11 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Whether the epoch of a write, too, tells whether it is of the transaction that is open.
+    pub(crate) fn asks_epoch(&self, protocol: Protocol) -> bool {
+        self.open_by_epoch || protocol == Protocol::Tv2
+    }
+
     /// Correct brokers that, taken together, choose everything that a broker may choose.
     pub fn permitted() -> Vec<Permitted> {
         let kafka = Rules::default();
@@ -89,10 +107,19 @@ impl Rules {
                 name: "the state of a transaction is looked at before the epoch",
                 rules: Rules {
                     window_after_restart: 4,
-                    stale_write: Code::INVALID_TXN_STATE,
                     unverified: Code::TRANSACTION_ABORTABLE,
                     commit_after_abort: Code::PRODUCER_FENCED,
                     completing_first: true,
+                    ..kafka
+                },
+            },
+            Permitted {
+                name: "as Kafka before 4.0",
+                rules: Rules {
+                    renews_fenced: false,
+                    epoch_first: false,
+                    open_by_epoch: false,
+                    starts_at_zero: false,
                     ..kafka
                 },
             },

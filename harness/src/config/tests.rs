@@ -97,7 +97,7 @@ fn what_is_accepted_wrongly_is_said_with_the_nearest() {
     refused(
         &accept(&format!("{right}\nweakness = 'KAFKA-1775'")),
         &expect![
-            "failed to read onceness.toml: line 5: unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754' or 'KAFKA-15591'?"
+            "failed to read onceness.toml: line 5: unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754', 'KAFKA-14563' or 'KAFKA-15591'?"
         ],
     );
     refused(

@@ -1,5 +1,7 @@
 //! The end of a certification on a terminal: failures first, then the table, then the verdict in a sentence.
 
+use onceness_reference::choices::CHOICES;
+
 use super::style::{BAD, DIM, GOOD, HEAD, NOTE, count, of, paint, thousands};
 use super::{Failure, PropertyReport, Report, Word, failure};
 use crate::exit::Exit;
@@ -19,6 +21,7 @@ pub fn render(report: &Report) -> String {
     }
     text += &table(report);
     text += &report.covered.render();
+    text += &choices(report);
     text += &weaknesses(report);
     text += &breaches(report);
     text += &troubles(report);
@@ -64,7 +67,7 @@ fn tested(row: &PropertyReport) -> String {
     }
     let mut text =
         format!("{:>13} times in {}", thousands(row.count.times), count(row.count.cases, "case"));
-    for (what, times) in &row.notes {
+    for (what, times) in row.notes.iter().filter(|(what, _)| !is_choice(what)) {
         text += &format!("; {what}: {}", thousands(*times));
     }
     if row.count.violated > 0 {
@@ -74,6 +77,22 @@ fn tested(row: &PropertyReport) -> String {
         text += &format!(", accepted in {}", thousands(row.count.accepted));
     }
     text
+}
+
+fn is_choice(note: &str) -> bool {
+    CHOICES.iter().flat_map(|choice| choice.values).any(|value| value.words == note)
+}
+
+/// Which of the brokers that are right it seems to be: what it chose that the default does not.
+fn choices(report: &Report) -> String {
+    let rows = report.claims.iter().flat_map(|claim| &claim.properties);
+    let chosen = rows.flat_map(|row| &row.notes).filter(|(what, _)| is_choice(what));
+    let lines = chosen.map(|(what, cases)| format!("  {what}: {}\n", count(*cases, "case")));
+    let lines: String = lines.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{}\n{lines}", paint(NOTE, "by its answers a broker that")),
+    }
 }
 
 fn weaknesses(report: &Report) -> String {
@@ -242,6 +261,7 @@ mod tests {
     use anstream::adapter::strip_str;
     use expect_test::expect;
     use onceness_properties::Claim;
+    use onceness_reference::choices::CHOICES;
     use onceness_reference::plan::Fault;
 
     use super::super::covered::Covered;
@@ -257,7 +277,10 @@ mod tests {
             property,
             verdict,
             count: Count { times, cases: times / 10, accepted, ..Count::default() },
-            notes: [("losses", times / 100)].into_iter().filter(|(_, n)| *n > 0).collect(),
+            notes: [("losses", times / 100), (CHOICES[2].values[1].words, times / 5_000)]
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .collect(),
         };
         let breach = |target: &str, claim, cases| AcceptedBreach {
             breach: Breach {
@@ -320,6 +343,9 @@ mod tests {
             transactional  isolation  accepted                50 times in 5 cases, accepted in 2
                            fencing    untested   
                            resend     unsupported
+
+            by its answers a broker that
+              raises the epoch by two when it fences a transaction (as Kafka 4.0.0): 2 cases
 
             accepted known weakness KAFKA-1 in 2 cases: something
               It happens.

@@ -50,7 +50,7 @@ fn unknown_names_meet_the_nearest() {
         "",
         2,
         &expect![
-            "error: invalid value 'KAFKA-1775' for '--accept <IDS>': unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754' or 'KAFKA-15591'?"
+            "error: invalid value 'KAFKA-1775' for '--accept <IDS>': unknown weakness 'KAFKA-1775'; did you mean 'KAFKA-17754', 'KAFKA-14563' or 'KAFKA-15591'?"
         ],
     );
     check("certify --tiem 3s", "", 2, &expect!["error: unexpected argument '--tiem' found"]);

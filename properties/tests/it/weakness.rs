@@ -1,11 +1,14 @@
 //! What a weakness of the protocol explains, and what it does not.
 
 use expect_test::expect;
+use onceness_properties::Claim;
 use onceness_properties::weakness::WEAKNESSES;
 use onceness_reference::code::Code;
+use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::history::{Call, Event, Outcome, Reply};
-use onceness_reference::ids::Partition;
+use onceness_reference::ids::{ClientId, Partition, TxnId};
 use onceness_reference::plan::{Delivery, Fate, Protocol};
+use onceness_reference::protocol::{Batch, Request, Response, Session};
 
 use crate::story::{
     HELD, RC, RU, Story, appended, looping, nothing, producer, refused, transactional,
@@ -203,11 +206,64 @@ fn a_torn_transaction_may_leave_its_partition_open() {
     "#]]);
 }
 
+/// Of a session that nobody was given a write was taken in, or of one that somebody was.
+#[test]
+fn a_write_of_the_next_epoch_may_leave_all_open() {
+    let stuck = |epoch| {
+        let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
+        story.healed();
+        story.event(Event::Stuck { what: "t0 gets no new instance".to_owned() });
+        story.event(Event::Read {
+            partition: Partition(0),
+            isolation: RC,
+            high_watermark: 2,
+            last_stable: Some(0),
+            records: Vec::new(),
+        });
+        let session = Session { producer: 7, epoch: 0 };
+        let batch = Batch {
+            session: Some(Session { epoch, ..session }),
+            first_sequence: 0,
+            records: Vec::new(),
+        };
+        let txn = TxnId(0);
+        let requests = [
+            (Request::InitProducer { txn: Some(txn), expected: None }, Response::Producer(session)),
+            (
+                Request::Produce {
+                    partition: Partition(0),
+                    batch,
+                    acks: true,
+                    txn: Some((txn, Protocol::Tv1)),
+                },
+                Response::Appended(Some(1)),
+            ),
+        ];
+        for (request, response) in requests {
+            let of = story.history.exchanges.len() as u32;
+            let lane = Lane::Client(ClientId(0));
+            story.history.exchanges.push(Exchange::Asked { after: None, lane, request });
+            story.history.exchanges.push(Exchange::Answered { of, answer: Ok(response) });
+        }
+        story
+    };
+    stuck(1).check("progress", Claim::Transactional, expect![[r#"
+        e1: after healing, this did not go on: t0 gets no new instance (KAFKA-14563)
+        e2: after healing, the last stable offset of p0 is 0, not the high watermark 2 (KAFKA-14563)"#]]);
+    stuck(0).check(
+        "progress",
+        Claim::Transactional,
+        expect![[r#"
+        e1: after healing, this did not go on: t0 gets no new instance
+        e2: after healing, the last stable offset of p0 is 0, not the high watermark 2"#]],
+    );
+}
+
 #[test]
 fn the_catalogue_names_what_violations_name() {
     assert_eq!(
         WEAKNESSES.iter().map(|weakness| weakness.id).collect::<Vec<_>>(),
-        ["KAFKA-17754", "KAFKA-15591"]
+        ["KAFKA-17754", "KAFKA-15591", "KAFKA-14563"]
     );
 }
 

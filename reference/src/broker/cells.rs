@@ -36,7 +36,9 @@ impl Broker {
             Request::SaveInTxn { txn, session, protocol, group, member, .. } => {
                 let save = |group: &Group| group.cell_of_save(In::SaveInTxn, member.as_ref());
                 let landed = self.group_or_none(*group, save);
-                match self.group_or_none(*group, |group| group.in_transaction(*session)) {
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                let open = |group: &Group| group.in_transaction(*session, by_epoch);
+                match self.group_or_none(*group, open) {
                     true => Cells::one(landed),
                     false => {
                         self.admitted((*txn, *protocol), *session, Place::Group(*group), landed)
@@ -74,13 +76,13 @@ impl Broker {
         txn: InTxn,
     ) -> Cells {
         let landed = log.cell_of_batch(batch, txn.map(|(_, protocol)| protocol));
-        match (txn, batch.session) {
-            (Some(txn), Some(session))
-                if !log.in_transaction(session) && !log.is_fenced(&self.rules, session) =>
-            {
-                self.admitted(txn, session, Place::Partition(partition), landed)
-            }
-            _ => Cells::one(landed),
+        let (Some((txn, protocol)), Some(session)) = (txn, batch.session) else {
+            return Cells::one(landed);
+        };
+        let open = log.in_transaction(session, self.rules.asks_epoch(protocol));
+        match open || self.rules.epoch_first && log.is_fenced(&self.rules, session) {
+            true => Cells::one(landed),
+            false => self.admitted((txn, protocol), session, Place::Partition(partition), landed),
         }
     }
 

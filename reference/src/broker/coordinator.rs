@@ -358,12 +358,13 @@ impl Txn {
 
     /// The bumped epoch is not shown to a client that names no session; it fences the predecessor.
     ///
-    /// An abort in the broker's own name is always of TV2, and remembers the epoch before its own: so one that names its
-    /// session in the middle of its transaction gets the fencing epoch itself (`TransactionMetadata.prepareAbortOrCommit`).
+    /// An abort in the broker's own name is always of TV2 where there is TV2, and remembers the epoch before its own: so one
+    /// that names its session in the middle of its transaction gets the fencing epoch itself
+    /// (`TransactionMetadata.prepareAbortOrCommit`).
     fn fence(&mut self, rules: &Rules, id: TxnId) -> Vec<Marker> {
         let mut fencing = self.session;
         fencing.epoch = fencing.epoch.saturating_add(rules.fencing_bump);
-        self.told = Some(Session { epoch: fencing.epoch - 1, ..fencing });
+        self.told = rules.renews_fenced.then_some(Session { epoch: fencing.epoch - 1, ..fencing });
         self.session = fencing;
         self.prepare(rules, id, Ending::Abort, fencing)
     }

@@ -93,8 +93,10 @@ impl Group {
     }
 
     /// Whether that session has saved in a transaction whose marker is not written here yet.
-    pub(super) fn in_transaction(&self, session: Session) -> bool {
-        self.pending.iter().any(|(owner, _)| *owner == session)
+    pub(super) fn in_transaction(&self, session: Session, by_epoch: bool) -> bool {
+        self.pending.iter().any(|(owner, _)| {
+            *owner == session || (owner.producer == session.producer && !by_epoch)
+        })
     }
 
     /// TxnOffsetCommit.
@@ -108,9 +110,14 @@ impl Group {
 
     /// The marker of a transaction: its positions take effect, or are forgotten. Of a plain and a transactional save the
     /// one that was *written* later wins (`OffsetMetadataManager.completeTransactionalOffsets`).
-    pub(super) fn end_transaction(&mut self, rules: &Rules, producer: i64, ending: Ending) {
+    pub(super) fn end_transaction(&mut self, rules: &Rules, session: Session, ending: Ending) {
+        let its = |owner: &Session| owner.producer == session.producer;
+        if (self.pending.iter()).any(|(owner, _)| its(owner) && owner.epoch > session.epoch) {
+            // Refused as in any other log, and nobody asks again.
+            return;
+        }
         let (ended, open): (Vec<_>, Vec<_>) =
-            (self.pending.drain(..)).partition(|(owner, _)| owner.producer == producer);
+            (self.pending.drain(..)).partition(|(owner, _)| its(owner));
         self.pending = open;
         if rules.wrong.offsets.stays_unstable {
             self.pending.extend(&ended);

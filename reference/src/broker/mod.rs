@@ -112,7 +112,8 @@ impl Broker {
             Request::SaveInTxn { txn, session, protocol, group, member, positions } => {
                 // The transaction comes first, then the member (`scheduleTransactionalWriteOperation`). Who has saved in it
                 // already is in it until its marker is written here, as for any other log (`UnifiedLog.hasOngoingTransaction`).
-                if !self.group(*group).in_transaction(*session) {
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                if !self.group(*group).in_transaction(*session, by_epoch) {
                     self.admit_group(*txn, *session, *protocol, *group)?;
                 }
                 self.check_member(*group, member.as_ref(), true)?;
@@ -243,14 +244,16 @@ impl Broker {
             Request::Produce { partition, batch, txn: Some((txn, protocol)), .. }
             | Request::Malformed { partition, batch, txn: Some((txn, protocol)), .. } => {
                 let Some(session) = batch.session else { return };
-                let open = |log: &Arc<Log>| log.in_transaction(session);
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                let open = |log: &Arc<Log>| log.in_transaction(session, by_epoch);
                 if self.logs.get(partition).is_none_or(open) {
                     return;
                 }
                 self.admit(*partition, session, batch.first_sequence, *txn, *protocol)
             }
             Request::SaveInTxn { txn, session, protocol, group, .. } => {
-                if self.group(*group).in_transaction(*session) {
+                let by_epoch = self.rules.asks_epoch(*protocol);
+                if self.group(*group).in_transaction(*session, by_epoch) {
                     return;
                 }
                 self.admit_group(*txn, *session, *protocol, *group)
@@ -386,7 +389,7 @@ impl Broker {
     fn wrote_nothing(&self, txn: TxnId, session: Session) -> bool {
         let open = self.coordinator.describe(txn);
         open.is_some_and(|open| open.state == State::Ongoing)
-            && !self.logs.values().any(|log| log.in_transaction(session))
+            && !self.logs.values().any(|log| log.in_transaction(session, true))
     }
 
     fn init_producer(&mut self, txn: Option<TxnId>, expected: Option<Session>) -> Answer {
@@ -416,7 +419,7 @@ impl Broker {
         // Outside of a transaction even a duplicate is asked for first (`ReplicaManager.handleProduceAppend`). A batch without
         // producer is not, whatever else it claims.
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
-            && !log.in_transaction(session)
+            && !log.in_transaction(session, rules.asks_epoch(protocol))
         {
             self.admit(partition, session, batch.first_sequence, txn, protocol)?;
         }
@@ -447,6 +450,7 @@ impl Broker {
         batch: &Batch,
         txn: Option<(TxnId, Protocol)>,
     ) -> Answer {
+        let rules = self.rules;
         let log = self.log(partition)?;
         match flaw {
             Flaw::Orphan => return Err(Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
@@ -454,7 +458,7 @@ impl Broker {
             _ => {}
         }
         if let (Some((txn, protocol)), Some(session)) = (txn, batch.session)
-            && !log.in_transaction(session)
+            && !log.in_transaction(session, rules.asks_epoch(protocol))
         {
             self.admit(partition, session, batch.first_sequence, txn, protocol)?;
         }
@@ -480,8 +484,8 @@ impl Broker {
         let rules = self.rules;
         let place = Place::Partition(partition);
         let log = self.log(partition)?;
-        if log.is_fenced(&rules, session) {
-            return Err(rules.stale_write);
+        if rules.epoch_first && log.is_fenced(&rules, session) {
+            return Err(Code::INVALID_PRODUCER_EPOCH);
         }
         if rules.wrong.transactions.verifies_once && log.was_verified(session) {
             return Ok(());
@@ -566,7 +570,7 @@ impl Broker {
             }
             Some(Place::Group(group)) => {
                 let group = self.group(group);
-                group.end_transaction(&rules, marker.session.producer, marker.ending);
+                group.end_transaction(&rules, marker.session, marker.ending);
             }
             // The coordinator's own note, in its own log.
             None => {}

@@ -87,10 +87,11 @@ impl Log {
         })
     }
 
-    /// Whether that session has a transaction open here.
-    pub(super) fn in_transaction(&self, session: Session) -> bool {
-        (self.producer(session))
-            .is_some_and(|producer| producer.session == session && producer.open_first.is_some())
+    /// Whether that session has a transaction open here, or its producer has, of whichever epoch.
+    pub(super) fn in_transaction(&self, session: Session, by_epoch: bool) -> bool {
+        self.producer(session).is_some_and(|producer| {
+            producer.open_first.is_some() && (producer.session == session || !by_epoch)
+        })
     }
 
     /// Whether that session had a write verified here, in whichever transaction.
@@ -343,7 +344,8 @@ impl Log {
             let of_fresh =
                 |waiting: &Waiting| waiting.session.producer == session.producer && waiting.fresh;
             let fresh = fresh_epochs || self.waiting.iter().any(of_fresh);
-            let starts_wrong = fresh && first_sequence != 0 && !wrong.accepts_gaps;
+            let starts_at_zero = rules.starts_at_zero && !wrong.accepts_gaps;
+            let starts_wrong = fresh && first_sequence != 0 && starts_at_zero;
             return match starts_wrong {
                 true => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
                 false => Ok(()),

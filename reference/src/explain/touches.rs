@@ -69,6 +69,13 @@ impl Touches {
         self.txn.filter(|_| other.decides && self.txn == other.txn)
     }
 
+    /// What it decides may be marked where the other one looks: then whoever else looks there came before or after.
+    pub(super) fn mark_for(&mut self, other: &Touches) {
+        if self.decides {
+            self.places.extend(&other.places);
+        }
+    }
+
     /// It comes after whatever was at these places before.
     pub(super) fn reach(&mut self, places: &[Place]) {
         self.places.extend(places);

@@ -6,6 +6,7 @@ use crate::exchanges::Exchange;
 use crate::rules::Rules;
 
 use super::seen::{Asked, Seen};
+use super::touches::Touches;
 use super::trail::{self, Possible};
 use super::world::{Instead, TooMuch, World};
 use super::{Accusation, Explained, Odd};
@@ -249,6 +250,7 @@ impl<'s, 'h> Trial<'s, 'h> {
     /// The other requests whose order with this one may matter, directly or by way of others, or that go before those.
     fn rivals(&self, of: u32) -> Vec<u32> {
         let mut found = vec![of];
+        let mut looks = Touches::default();
         let mut next = 0;
         while let Some(one) = found.get(next).copied() {
             next += 1;
@@ -259,6 +261,10 @@ impl<'s, 'h> Trial<'s, 'h> {
             let mut others = others.filter_map(|other| self.seen.asked(*other));
             if let Some(txn) = others.find_map(|other| touches.may_wait_for(&other.touches)) {
                 self.possible.iter().for_each(|one| touches.reach(one.world.places(txn)));
+            }
+            match one == of {
+                true => looks = touches.clone(),
+                false => touches.mark_for(&looks),
             }
             for other in &self.pending {
                 if found.contains(other) {

@@ -4,7 +4,7 @@ use onceness_reference::code::Code;
 use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::explain::{Explained, Odd, explain};
 use onceness_reference::history::{HISTORY_VERSION, Header, History, Record};
-use onceness_reference::ids::{ClientId, Key, Offset, Partition, Tag};
+use onceness_reference::ids::{ClientId, Key, Offset, Partition, Tag, TxnId};
 use onceness_reference::plan::Isolation;
 use onceness_reference::protocol::{
     Answer, Batch, Body, FetchReply, LogBatch, Request, Response, Session,
@@ -148,6 +148,27 @@ fn what_was_never_answered_may_come_late_but_not_after_a_restart() {
         let accused = wire.explained().accusation.map(|accused| accused.request);
         assert_eq!(accused, restarted.then_some(seen));
     }
+}
+
+/// Of two that look at one partition while a transaction is ended, one can have come before the marker and one after it.
+#[test]
+fn a_marker_comes_between_two_that_only_look() {
+    let mut wire = Wire::default();
+    let (txn, partition) = (TxnId(0), Partition(0));
+    let init = Request::InitProducer { txn: Some(txn), expected: None };
+    wire.says(init.clone(), Ok(Response::Producer(PRODUCER)));
+    let add = Request::AddPartition { txn, session: PRODUCER, partition };
+    wire.says(add, Ok(Response::Done));
+    let list =
+        Request::ListOffsets { partition, earliest: false, isolation: Isolation::ReadUncommitted };
+    let late = wire.ask(1, list.clone());
+    let early = wire.ask(2, list);
+    let fence = wire.ask(0, init);
+    wire.answer(late, Ok(Response::Listed(1)));
+    wire.answer(early, Ok(Response::Listed(0)));
+    wire.answer(fence, Err(Code::CONCURRENT_TRANSACTIONS));
+    let explained = wire.explained();
+    assert_eq!((explained.accusation, explained.judged.len()), (None, 5));
 }
 
 #[test]

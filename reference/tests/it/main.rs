@@ -17,3 +17,4 @@ mod partition;
 mod smaller;
 mod talk;
 mod text;
+mod versions;

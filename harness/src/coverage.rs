@@ -56,13 +56,13 @@ impl Coverage {
     pub fn add(&mut self, history: &History, judgements: &[Judgement], options: &Options) {
         let given = Premise::ALL.map(|premise| premise.holds_in(history));
         for judgement in judgements {
+            for cell in &judgement.kept {
+                self.cells.entry(*cell).or_default().count(1, given);
+            }
             if !options.claims.has(judgement.claim) {
                 continue;
             }
             let property = judgement.property;
-            for cell in &judgement.kept {
-                self.cells.entry(*cell).or_default().count(1, given);
-            }
             match &judgement.verdict {
                 Verdict::Holds { times } => {
                     self.properties.entry(property.name).or_default().count(*times, given);
@@ -100,13 +100,15 @@ impl Coverage {
         within.map(|cell| (cell, reached(cell))).collect()
     }
 
-    /// What became of each clause that a property judges, in the order of the catalogue.
+    /// What became of each clause that a property judges for one of the chosen claims, in the order of the catalogue.
     pub fn clauses(
         &self,
         features: Features,
         options: &Options,
     ) -> impl Iterator<Item = (&'static Clause, Kept)> {
-        let judged = clauses::all().filter(|clause| clause.observed.is_judged());
+        let chosen =
+            |property: &Property| property.claims.iter().any(|one| options.claims.has(*one));
+        let judged = clauses::all().filter(move |clause| judges_of(clause.id).any(chosen));
         judged.map(move |clause| (clause, self.kept(clause, features, options)))
     }
 

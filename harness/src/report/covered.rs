@@ -159,7 +159,7 @@ mod tests {
         expect![[r#"
 
             clauses: 1 of 5 hold; may be broken: LOG-02; untested: LOG-03, LOG-04; unsupported: LOG-05
-            states and requests: 2 of 6 reached; never InitProducerId: unknown id, another producer id named; InitProducerId: Empty, no session named; InitProducerId: Empty, another epoch named; and 1 more (--json lists them)
+            states and requests: 2 of 6 reached; never InitProducerId: unknown id, another producer id named; InitProducerId: Empty, no session named; InitProducerId: Empty, the one before named; and 1 more (--json lists them)
         "#]]
         .assert_eq(&rendered(&covered));
     }

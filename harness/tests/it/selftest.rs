@@ -76,7 +76,7 @@ fn the_same_seed_gives_the_same_page_on_any_number_of_cores() {
     let page = |jobs: u32| {
         let desk = Desk::new();
         let done = desk.run(&format!(
-            "selftest --seed 3 --repeats 2 --correct-cases 401 --jobs {jobs} --page kept/page.md"
+            "selftest --seed 3 --repeats 1 --correct-cases 401 --jobs {jobs} --page kept/page.md"
         ));
         assert_eq!(done.code, Some(0), "{done:?}");
         desk.read("kept/page.md")
@@ -85,8 +85,8 @@ fn the_same_seed_gives_the_same_page_on_any_number_of_cores() {
     assert_eq!(one, page(3));
     let brokers: BTreeSet<&str> = defects::all().map(|defect| defect.name).collect();
     assert!(brokers.iter().all(|name| one.contains(&format!("| `{name}` |"))), "{one}");
-    // One of six brokers, with its share of what cannot be divided.
-    assert!(one.contains("| 67 | 0 |"), "{one}");
+    // One of seven brokers, with its share of what cannot be divided.
+    assert!(one.contains("| 58 | 0 |"), "{one}");
 }
 
 /// One case is too few for a defect that shows only after restarts.

@@ -65,6 +65,22 @@ mod no_loss {
         story.check("no-loss", Claim::AtLeastOnce, expect!["e3 e6: c1 read p0 from offset 0 up to 2 and was not handed r1 at offset 0, which the final read shows"]);
     }
 
+    /// Farther than a look at one offset after another goes.
+    #[test]
+    fn a_poll_that_skips_far() {
+        let mut story = Story::of([
+            producer(Delivery::AtLeastOnce),
+            crate::story::reader(onceness_reference::plan::Saving::AfterProcessing),
+        ]);
+        let tags: Vec<u32> = (1..=40).collect();
+        let log: Vec<(i64, u32)> = (0..).zip(tags.iter().copied()).collect();
+        story.sent(0, 0, &tags, 0);
+        story.polled(1, 0, 40, &log[39..]);
+        story.healed();
+        story.read(0, 40, &log);
+        story.check("no-loss", Claim::AtLeastOnce, expect!["e3 e6: c1 read p0 from offset 0 up to 40 and was not handed r1 at offset 0, which the final read shows"]);
+    }
+
     #[test]
     fn untested_without_final_reads() {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
@@ -590,6 +606,40 @@ mod upserts {
             replayed(&[1, 2], &[1]),
             expect![
                 "e11 e16: g0 processed r2 of k0 in p0 last, but its application has r1 of that key"
+            ],
+        );
+    }
+
+    #[test]
+    fn an_application_has_a_value_of_each_partition() {
+        let partition = onceness_reference::ids::Partition(1);
+        let has = |tag| {
+            let mut story =
+                Story::of([producer(Delivery::AtLeastOnce), reader(Saving::AfterProcessing)]);
+            story.sent(0, 0, &[1], 0);
+            story.sent(0, 1, &[2, 3], 0);
+            story.open(1, 0, None);
+            story.process(1, &[1, 2, 3]);
+            story.healed();
+            story.read(0, 1, &[(0, 1)]);
+            story.read(1, 2, &[(0, 2), (1, 3)]);
+            let (group, key) =
+                (onceness_reference::ids::GroupId(0), onceness_reference::ids::Key(0));
+            let records = vec![onceness_reference::ids::Tag(tag)];
+            story.event(onceness_reference::history::Event::View {
+                group,
+                partition,
+                key,
+                records,
+            });
+            story
+        };
+        has(3).check("upserts", Claim::AtLeastOnce, expect!["holds, 5 times"]);
+        has(2).check(
+            "upserts",
+            Claim::AtLeastOnce,
+            expect![
+                "e6 e13: g0 processed r3 of k0 in p1 last, but its application has r2 of that key"
             ],
         );
     }

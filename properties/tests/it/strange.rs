@@ -53,6 +53,17 @@ fn clients_that_the_header_does_not_know() {
 }
 
 #[test]
+fn partitions_that_the_header_does_not_know() {
+    let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+    story.sent(0, 5, &[1], 0);
+    story.sent(0, 3, &[2], 0);
+    story.healed();
+    story.read(5, 1, &[(0, 1)]);
+    story.read(3, 1, &[(0, 2)]);
+    story.accuses_none();
+}
+
+#[test]
 fn sparse_and_huge_numbers() {
     let mut story = Story::of([producer(Delivery::Idempotent)]);
     let tags = [0, 4_000_000_000, 5000, 70_000, 3];

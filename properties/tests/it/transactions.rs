@@ -356,6 +356,13 @@ mod fencing {
     }
 
     #[test]
+    fn a_client_that_closes_asks_nobody() {
+        let mut story = fenced_with_a_record();
+        story.done(0, onceness_reference::history::Call::Close);
+        story.accuses_none();
+    }
+
+    #[test]
     fn a_commit_in_doubt_is_shown() {
         let mut story = fenced_with_a_record();
         story.does(0, Call::Commit, Outcome::Unknown);

@@ -4,7 +4,7 @@ use crate::features::Features;
 
 use super::{Cell, Table, stakes};
 
-/// Which table.
+/// Which table: its place among [`TABLES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum In {
     Init,
@@ -27,7 +27,7 @@ pub(crate) enum In {
     List,
 }
 
-/// All tables, in the order of [`In`].
+/// All tables.
 pub const TABLES: &[Table] = &[
     Table {
         name: "InitProducerId",

@@ -133,12 +133,13 @@ impl Twin {
         Ok(())
     }
 
-    /// The answer when it is no longer "not now".
+    /// The answer when it is no longer "not now". Who waits for its own transaction waits for ever.
     async fn ask(&self, lane: Lane, request: &Request) -> Result<Answer, TargetError> {
+        let for_itself = matches!(request, Request::Positions { .. });
         for _ in 0..LOOKS {
             let answer = self.way.call(lane, request).await?;
             match answer {
-                Err(code) if class(request, code) == Class::Transient => {
+                Err(code) if class(request, code) == Class::Transient && !for_itself => {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 answer => return Ok(answer),

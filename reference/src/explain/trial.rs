@@ -193,7 +193,8 @@ impl<'s, 'h> Trial<'s, 'h> {
                 continue;
             }
             self.ways += 1;
-            after.extend(world.admit(*one, asked.request).map(|world| from.on(world, None)));
+            let admitted = world.admit(*one, asked)?;
+            after.extend(admitted.into_iter().map(|world| from.on(world, None)));
             if of.contains(one) {
                 let mut done = Vec::new();
                 // What another request would have been answered instead accuses nobody here.

@@ -90,19 +90,26 @@ impl World {
         self.done.retain(|other| *other != request);
     }
 
-    /// The world in which only the implicit part of the request was carried out so far, if there is one and it matters: what
-    /// it adds to a transaction is there for others before the leader or the group's coordinator goes on.
-    pub(super) fn admit(&self, number: u32, request: &Request) -> Option<World> {
-        if self.has_done(number) || self.admitted.contains(&number) {
-            return None;
+    /// The worlds in which only the implicit part of the request was carried out so far, if that matters: what it adds to a
+    /// transaction is there for others before the leader or the group's coordinator goes on. What it waits for may have been
+    /// written before.
+    pub(super) fn admit(&self, number: u32, asked: &Asked<'_>) -> Result<Vec<World>, TooMuch> {
+        let mut all = Vec::new();
+        if self.has_done(number) || self.admitted.contains(&number) || !asked.touches.changes() {
+            return Ok(all);
         }
-        let mut admitted = self.clone();
-        admitted.broker.admit_alone(request);
-        (admitted.broker != self.broker).then(|| {
-            admitted.admitted.push(number);
-            admitted.admitted.sort_unstable();
-            admitted
-        })
+        for order in orders(self.broker.owed(), &asked.touches).ok_or(TooMuch)? {
+            let mut before = self.clone();
+            before.broker.write_owed(&order);
+            let mut admitted = before.clone();
+            admitted.broker.admit_alone(asked.request);
+            if admitted.broker != before.broker {
+                admitted.admitted.push(number);
+                admitted.admitted.sort_unstable();
+                all.push(admitted);
+            }
+        }
+        Ok(all)
     }
 
     /// Markers that are yet to be written here.
@@ -177,10 +184,11 @@ impl World {
             Known::Answer(Ok(_)) => false,
         };
         // It was put off by a broker in whichever state.
-        let untouched = match passing {
-            true => [Some(self.clone()), self.admit(number, request)],
-            false => [None, None],
-        };
+        let mut untouched = Vec::new();
+        if passing {
+            untouched.push(self.clone());
+            untouched.extend(self.admit(number, asked)?);
+        }
         let orders = orders(self.broker.owed(), &asked.touches).ok_or(TooMuch)?;
         for order in &orders[1..] {
             let mut world = self.clone();
@@ -188,7 +196,7 @@ impl World {
             world.ask(number, request, known, passing, instead, into);
         }
         self.ask(number, request, known, passing, instead, into);
-        for world in untouched.into_iter().flatten() {
+        for world in untouched {
             // In that state it is always put off so.
             if !into.iter().any(|outcome| outcome.world == world) {
                 into.push(Outcome { world, cells: Cells::default() });

@@ -5,9 +5,9 @@ use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::explain::{Explained, Odd, explain};
 use onceness_reference::history::{HISTORY_VERSION, Header, History, Record};
 use onceness_reference::ids::{ClientId, Key, Offset, Partition, Tag, TxnId};
-use onceness_reference::plan::Isolation;
+use onceness_reference::plan::{Isolation, Protocol};
 use onceness_reference::protocol::{
-    Answer, Batch, Body, FetchReply, LogBatch, Request, Response, Session,
+    Answer, Batch, Body, Ending, FetchReply, LogBatch, Request, Response, Session,
 };
 use onceness_reference::rules::Rules;
 
@@ -315,4 +315,31 @@ fn an_accusation_says_in_which_state_the_broker_was_wrong() {
     let names: Vec<String> = accusation.cells.iter().map(|cell| cell.name()).collect();
     let known = "Produce outside of transactions: its epoch known, a duplicate of the last five";
     assert_eq!(names, [known]);
+}
+
+/// A write that the network kept is added to a transaction after the one before it is complete, which nobody was told; then a
+/// new instance fences it, before the leader looks at it.
+#[test]
+fn what_is_complete_in_secret_can_be_added_to() {
+    let txn = TxnId(0);
+    let epoch = |epoch| Session { epoch, ..PRODUCER };
+    let write = |epoch, tag| Request::Produce {
+        partition: Partition(0),
+        batch: Batch { session: Some(epoch), first_sequence: 0, records: vec![record(tag)] },
+        acks: true,
+        txn: Some((txn, Protocol::Tv2)),
+    };
+    let init = || Request::InitProducer { txn: Some(txn), expected: None };
+    let mut wire = Wire::default();
+    wire.says(init(), Ok(Response::Producer(epoch(0))));
+    wire.says(write(epoch(0), 1), at(0));
+    let ending = Ending::Abort;
+    let end = Request::EndTxn { txn, session: epoch(0), ending, protocol: Protocol::Tv2 };
+    wire.says(end, Ok(Response::Ended(epoch(1))));
+    let late = wire.ask(1, write(epoch(1), 2));
+    wire.says(init(), Err(Code::CONCURRENT_TRANSACTIONS));
+    wire.answer(late, Err(Code::INVALID_PRODUCER_EPOCH));
+    wire.says(init(), Ok(Response::Producer(epoch(3))));
+    let explained = wire.explained();
+    assert_eq!((explained.accusation, explained.odd), (None, Vec::new()));
 }

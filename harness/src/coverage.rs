@@ -21,7 +21,7 @@ use crate::options::Options;
 pub struct Coverage {
     cells: BTreeMap<Cell, Times>,
     properties: BTreeMap<&'static str, Times>,
-    /// Broken properties that do not know where, beyond what is accepted.
+    /// Broken properties, beyond what is accepted.
     broken: BTreeSet<&'static str>,
     /// Cells in which the second judge accuses, beyond what is accepted.
     broken_cells: BTreeSet<Cell>,
@@ -29,7 +29,7 @@ pub struct Coverage {
 
 /// How often something was put to the test, in all cases and in those that had a premise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
+struct Times {
     all: u64,
     given: [u64; Premise::ALL.len()],
 }
@@ -95,8 +95,7 @@ impl Coverage {
     /// How often each cell was reached that a target that can do so much can be brought to, in the order of the tables.
     pub fn cells(&self, features: Features) -> Vec<(Cell, u64)> {
         let reached = |cell: Cell| self.cells.get(&cell).map_or(0, |times| times.all);
-        let knows = features.forging;
-        let within = cells::within_reach(features).filter(|_| knows);
+        let within = cells::within_reach(features).filter(|_| features.forging);
         within.map(|cell| (cell, reached(cell))).collect()
     }
 

@@ -58,12 +58,12 @@ impl Watch for Answers {
             return;
         }
         let explained = explain(history, Rules::default());
+        let claim_of = |request: u32| asked(history, request).map_or(Claim::AtLeastOnce, claim);
         for request in &explained.judged {
-            findings.tested(asked(history, *request).map_or(Claim::AtLeastOnce, claim));
+            findings.tested(claim_of(*request));
         }
         for (request, cell) in &explained.cells {
-            let claim = asked(history, *request).map_or(Claim::AtLeastOnce, claim);
-            findings.kept_in(claim, *cell);
+            findings.kept_in(claim_of(*request), *cell);
         }
         findings.note(Claim::Transactional, "answers not judged", explained.unjudged);
         let odd = explained.odd.len() as u64;

@@ -44,51 +44,27 @@ pub const TABLES: &[Table] = &[
         needs: |_| true,
         stakes: stakes::init,
     },
-    Table {
-        name: "AddPartitionsToTxn or AddOffsetsToTxn",
-        rows: STANDINGS_TO_ADD,
-        columns: WHOSE,
-        impossible: ONLY_STRANGERS_TO_ADD,
-        remote: &[(0, 3)],
-        needs: |features| features.tv1,
-        stakes: stakes::add,
-    },
-    Table {
-        name: "what a write adds to a transaction over TV2",
-        rows: STANDINGS_TO_ADD,
-        columns: WHOSE,
-        impossible: ONLY_STRANGERS_TO_ADD,
-        remote: &[(0, 3)],
-        needs: |features| features.tv2,
-        stakes: stakes::join_partition,
-    },
-    Table {
-        name: "what a write needs of a transaction over TV1",
-        rows: STANDINGS_TO_ADD,
-        columns: WHOSE,
-        impossible: ONLY_STRANGERS_TO_ADD,
-        remote: &[(0, 3)],
-        needs: |features| features.tv1,
-        stakes: stakes::verify_partition,
-    },
-    Table {
-        name: "what a save adds to a transaction over TV2",
-        rows: STANDINGS_TO_ADD,
-        columns: WHOSE,
-        impossible: ONLY_STRANGERS_TO_ADD,
-        remote: &[(0, 3)],
-        needs: |features| features.tv2,
-        stakes: stakes::admit_group,
-    },
-    Table {
-        name: "what a save needs of a transaction over TV1",
-        rows: STANDINGS_TO_ADD,
-        columns: WHOSE,
-        impossible: ONLY_STRANGERS_TO_ADD,
-        remote: &[(0, 3)],
-        needs: |features| features.tv1,
-        stakes: stakes::admit_group,
-    },
+    of_place("AddPartitionsToTxn or AddOffsetsToTxn", |features| features.tv1, stakes::add),
+    of_place(
+        "what a write adds to a transaction over TV2",
+        |features| features.tv2,
+        stakes::join_partition,
+    ),
+    of_place(
+        "what a write needs of a transaction over TV1",
+        |features| features.tv1,
+        stakes::verify_partition,
+    ),
+    of_place(
+        "what a save adds to a transaction over TV2",
+        |features| features.tv2,
+        stakes::admit_group,
+    ),
+    of_place(
+        "what a save needs of a transaction over TV1",
+        |features| features.tv1,
+        stakes::admit_group,
+    ),
     Table {
         name: "EndTxn over TV1",
         rows: STANDINGS,
@@ -120,33 +96,19 @@ pub const TABLES: &[Table] = &[
         needs: |features| features.tv2,
         stakes: stakes::end_tv2,
     },
-    Table {
-        name: "Produce outside of transactions",
-        rows: KNOWN,
-        columns: SEQUENCES,
-        impossible: NO_SEQUENCE,
-        remote: &[],
-        needs: |_| true,
-        stakes: stakes::plain,
-    },
-    Table {
-        name: "Produce in a transaction over TV1",
-        rows: KNOWN,
-        columns: SEQUENCES,
-        impossible: NO_SEQUENCE_IN_TXN,
-        remote: &[],
-        needs: |features| features.tv1,
-        stakes: stakes::in_txn_tv1,
-    },
-    Table {
-        name: "Produce in a transaction over TV2",
-        rows: KNOWN,
-        columns: SEQUENCES,
-        impossible: NO_SEQUENCE_IN_TXN,
-        remote: &[],
-        needs: |features| features.tv2,
-        stakes: stakes::in_txn_tv2,
-    },
+    of_batch("Produce outside of transactions", NO_SEQUENCE, |_| true, stakes::plain),
+    of_batch(
+        "Produce in a transaction over TV1",
+        NO_SEQUENCE_IN_TXN,
+        |features| features.tv1,
+        stakes::in_txn_tv1,
+    ),
+    of_batch(
+        "Produce in a transaction over TV2",
+        NO_SEQUENCE_IN_TXN,
+        |features| features.tv2,
+        stakes::in_txn_tv2,
+    ),
     Table {
         name: "Produce of a malformed batch",
         rows: &["any state"],
@@ -165,24 +127,8 @@ pub const TABLES: &[Table] = &[
         needs: |features| features.forging,
         stakes: stakes::malformed,
     },
-    Table {
-        name: "OffsetCommit",
-        rows: MEMBERS,
-        columns: MEMBER,
-        impossible: NO_MEMBER,
-        remote: &[],
-        needs: |_| true,
-        stakes: stakes::save,
-    },
-    Table {
-        name: "TxnOffsetCommit",
-        rows: MEMBERS,
-        columns: MEMBER,
-        impossible: NO_MEMBER,
-        remote: &[],
-        needs: Features::transactions,
-        stakes: stakes::save,
-    },
+    of_save("OffsetCommit", |_| true),
+    of_save("TxnOffsetCommit", Features::transactions),
     Table {
         name: "OffsetFetch",
         rows: &[
@@ -238,6 +184,47 @@ pub const TABLES: &[Table] = &[
         stakes: stakes::list,
     },
 ];
+
+/// Whether a target can be asked something.
+type Needs = fn(Features) -> bool;
+/// The clauses at stake in a row and column.
+type Stakes = fn(u8, u8) -> &'static [&'static str];
+
+/// Of what adds a place to a transaction, or needs it there.
+const fn of_place(name: &'static str, needs: Needs, stakes: Stakes) -> Table {
+    Table {
+        name,
+        rows: STANDINGS_TO_ADD,
+        columns: WHOSE,
+        impossible: ONLY_STRANGERS_TO_ADD,
+        remote: &[(0, 3)],
+        needs,
+        stakes,
+    }
+}
+
+/// Of a batch that a leader looks into.
+const fn of_batch(
+    name: &'static str,
+    impossible: &'static [(u8, u8)],
+    needs: Needs,
+    stakes: Stakes,
+) -> Table {
+    Table { name, rows: KNOWN, columns: SEQUENCES, impossible, remote: &[], needs, stakes }
+}
+
+/// Of saved positions.
+const fn of_save(name: &'static str, needs: Needs) -> Table {
+    Table {
+        name,
+        rows: MEMBERS,
+        columns: MEMBER,
+        impossible: NO_MEMBER,
+        remote: &[],
+        needs,
+        stakes: stakes::save,
+    }
+}
 
 /// Where a transactional id stands, as a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

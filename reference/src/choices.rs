@@ -2,6 +2,9 @@
 //! report can say which of them a broker has made.
 
 use crate::code::Code;
+use crate::exchanges::Exchange;
+use crate::plan::Protocol;
+use crate::protocol::{Ending, Request};
 use crate::rules::Rules;
 
 /// One thing that the protocol leaves open, or that differs between versions.
@@ -11,9 +14,10 @@ pub struct Choice {
     pub name: &'static str,
     /// Where it is said that there is a choice.
     pub source: &'static str,
-    /// Whether it can show in an answer that the second judge compares. Refusals for the moment, when markers are written and
-    /// which of two codes says that a transaction is not open are left open there in any case.
-    pub shows: bool,
+    /// Whether it may show in an answer because of this, which went over the wire: where no exchange of a case says so, all its
+    /// values explain the same. None where the second judge leaves it open in any case: refusals for the moment, when markers
+    /// are written, and which of two codes says that a transaction is not open.
+    pub shows: Option<fn(&Exchange) -> bool>,
     /// What may be chosen; the first is what [`Rules::default`] has.
     pub values: &'static [Value],
 }
@@ -50,12 +54,41 @@ pub fn unlike_default(rules: &Rules) -> impl Iterator<Item = &'static str> {
     others.filter(|value| value.is_chosen_by(rules)).map(|value| value.words)
 }
 
+fn is_restart(seen: &Exchange) -> bool {
+    matches!(seen, Exchange::Restarted)
+}
+
+fn is_refusal(seen: &Exchange, codes: &[Code]) -> bool {
+    matches!(seen, Exchange::Answered { answer: Err(code), .. } if codes.contains(code))
+}
+
+fn request(seen: &Exchange) -> Option<&Request> {
+    match seen {
+        Exchange::Asked { request, .. } => Some(request),
+        _ => None,
+    }
+}
+
+/// Whether somebody opens a transactional id, which may be open.
+fn opens_again(seen: &Exchange) -> bool {
+    matches!(request(seen), Some(Request::InitProducer { txn: Some(_), .. }))
+}
+
+/// Which version of transactions a write to a partition claims to be of.
+fn write(request: &Request) -> Option<Protocol> {
+    match request {
+        Request::Produce { txn: Some((_, protocol)), .. }
+        | Request::Malformed { txn: Some((_, protocol)), .. } => Some(*protocol),
+        _ => None,
+    }
+}
+
 /// All choices. They do not depend on one another.
 pub const CHOICES: &[Choice] = &[
     Choice {
         name: "batches remembered by a restart",
         source: "ProducerStateManager.java:661 (a snapshot holds one batch, replaying the log more)",
-        shows: true,
+        shows: Some(is_restart),
         values: &[
             value("remembers the last batch of a producer over a restart", |rules| {
                 rules.window_after_restart = 1;
@@ -77,7 +110,9 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "old duplicates",
         source: "KAFKA-6683",
-        shows: true,
+        shows: Some(|seen| {
+            is_refusal(seen, &[Code::OUT_OF_ORDER_SEQUENCE_NUMBER, Code::DUPLICATE_SEQUENCE_NUMBER])
+        }),
         values: &[
             value("answers 45 to old duplicates", |rules| {
                 rules.old_duplicate = Code::OUT_OF_ORDER_SEQUENCE_NUMBER;
@@ -90,7 +125,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "epochs skipped by fencing",
         source: "KAFKA-19367",
-        shows: true,
+        shows: Some(opens_again),
         values: &[
             value("raises the epoch by one when it fences a transaction", |rules| {
                 rules.fencing_bump = 1;
@@ -106,7 +141,9 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "a session named in the middle of its transaction",
         source: "TransactionCoordinator.scala:540 of Kafka 3.9.1 (lastProducerEpoch)",
-        shows: true,
+        shows: Some(|seen| {
+            matches!(request(seen), Some(Request::InitProducer { txn: Some(_), expected: Some(_) }))
+        }),
         values: &[
             value(
                 "gives a session to one that named its own in the middle of its transaction",
@@ -123,7 +160,9 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "the last epoch",
         source: "TransactionMetadata.scala:165 (only that epochs end, and what comes then)",
-        shows: true,
+        shows: Some(|seen| {
+            opens_again(seen) || matches!(request(seen), Some(Request::EndTxn { .. }))
+        }),
         values: &[
             value("gives a new producer id after epoch 32766", |rules| {
                 rules.epoch_max = i16::MAX - 1;
@@ -134,7 +173,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "when markers are written",
         source: "TransactionCoordinator.scala:692",
-        shows: false,
+        shows: None,
         values: &[
             value("writes markers after EndTxn was answered", |rules| rules.markers_lag = true),
             value("writes markers before it answers EndTxn", |rules| rules.markers_lag = false),
@@ -143,7 +182,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "markers after a restart",
         source: "TransactionStateManager.loadTransactionsForTxnTopicPartition",
-        shows: true,
+        shows: Some(is_restart),
         values: &[
             value("after a restart writes all markers of what is not complete again", |rules| {
                 rules.repeats_markers = true;
@@ -156,7 +195,9 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "unused offsets",
         source: "redpanda#13364",
-        shows: true,
+        shows: Some(|seen| {
+            matches!(request(seen), Some(Request::EndTxn { ending: Ending::Commit, .. }))
+        }),
         values: &[
             value("uses every offset", |rules| rules.burns_offsets = false),
             value("leaves an offset unused at every commit (as Redpanda)", |rules| {
@@ -167,7 +208,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "refusals for the moment",
         source: "Errors.java (6, 14, 15, 16, 19 and 51 are always allowed, and bound nothing but progress)",
-        shows: false,
+        shows: None,
         values: &[
             value("refuses nothing that it could do", |rules| rules.refuses_every = None),
             value("refuses every fifth request for the moment", |rules| {
@@ -178,7 +219,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "late writes of an older epoch",
         source: "KAFKA-19690 (UnifiedLog.maybeStartTransactionVerification)",
-        shows: true,
+        shows: Some(|seen| request(seen).is_some_and(|request| write(request).is_some())),
         values: &[
             value(
                 "refuses writes of an older epoch before it asks for their transaction",
@@ -195,7 +236,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "writes outside transactions",
         source: "KIP-890; AddPartitionsToTxnManager.scala:226",
-        shows: false,
+        shows: None,
         values: &[
             value("answers 48 to transactional writes outside a transaction", |rules| {
                 rules.unverified = Code::INVALID_TXN_STATE;
@@ -209,7 +250,11 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "the epoch of an open transaction",
         source: "KAFKA-14563 (UnifiedLog.hasOngoingTransaction)",
-        shows: true,
+        shows: Some(|seen| match request(seen) {
+            Some(Request::SaveInTxn { protocol, .. }) => *protocol == Protocol::Tv1,
+            Some(request) => write(request) == Some(Protocol::Tv1),
+            None => false,
+        }),
         values: &[
             value("asks for the transaction of a newer epoch, whichever is open", |rules| {
                 rules.open_by_epoch = true;
@@ -223,7 +268,10 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "the first sequence number",
         source: "KAFKA-18202",
-        shows: true,
+        shows: Some(|seen| match request(seen) {
+            Some(Request::Produce { batch, .. }) => batch.first_sequence > 0,
+            _ => false,
+        }),
         values: &[
             value("takes no other first sequence number than 0 over TV2", |rules| {
                 rules.starts_at_zero = true;
@@ -236,7 +284,12 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "a commit of what was aborted",
         source: "KAFKA-20785",
-        shows: true,
+        shows: Some(|seen| {
+            is_refusal(
+                seen,
+                &[Code::INVALID_TXN_STATE, Code::TRANSACTION_ABORTABLE, Code::PRODUCER_FENCED],
+            )
+        }),
         values: &[
             value("answers 48 to the commit of a transaction that was aborted", |rules| {
                 rules.commit_after_abort = Code::INVALID_TXN_STATE;
@@ -250,7 +303,7 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "epoch or state first",
         source: "KAFKA-18464; KAFKA-18660",
-        shows: true,
+        shows: Some(|seen| matches!(seen, Exchange::Answered { answer: Err(_), .. })),
         values: &[
             value("looks at the epoch before it looks whether it must wait", |rules| {
                 rules.completing_first = false;

@@ -1,6 +1,7 @@
 //! The suite against its own zoo: each seeded defect is found, shrunk to a few steps, and called by its right name; the
 //! correct broker is not accused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use onceness::{Exit, Rig, Target, certify};
 use onceness_adapters::Adapter;
 use onceness_adapters::memory::Memory;
 use onceness_properties::{Verdict, judge};
+use onceness_reference::choices::CHOICES;
 use onceness_reference::defects;
+use onceness_reference::explain::{Explained, explain};
 use onceness_reference::features::Features;
 use onceness_reference::rules::{Permitted, Rules};
 use onceness_reference::{generate, text};
@@ -111,6 +114,41 @@ fn correct_brokers_of_every_permitted_kind_are_not_accused() {
             }
         }
     }
+}
+
+/// What the second judge leaves untried for a case makes no difference to it, whether the broker is right or wrong.
+#[test]
+fn a_choice_that_cannot_show_explains_the_same() {
+    let wrong = ["stale-epoch-accepted", "late-end-txn", "no-dedup", "dedup-lost-on-restart"];
+    let wrong = wrong.map(|name| defects::find(name).expect("a defect").rules());
+    let mut hidden = BTreeSet::new();
+    for rules in Rules::permitted().iter().map(|broker| broker.rules).chain(wrong) {
+        let memory = Memory::new(rules, "memory".to_owned());
+        for seed in 0..100 {
+            let (_, plan) = generate::plan(seed, Features::EMBEDDED);
+            let history = block_on(memory.run(&plan)).expect("memory is always there");
+            let explained = explain(&history, Rules::default());
+            // What the broker should have answered instead is in its own words.
+            let found = |explained: &Explained| {
+                let odd: Vec<u32> = explained.odd.iter().map(|odd| odd.request).collect();
+                let accused = explained.accusation.as_ref().map(|accusation| accusation.request);
+                (explained.judged.clone(), explained.unjudged, odd, accused)
+            };
+            for choice in CHOICES {
+                let Some(shows) = choice.shows else { continue };
+                if history.exchanges.iter().any(shows) {
+                    continue;
+                }
+                hidden.insert(choice.name);
+                for value in &choice.values[1..] {
+                    let other = explain(&history, value.chosen(Rules::default()));
+                    assert_eq!(found(&other), found(&explained), "{}, seed {seed}", value.words);
+                }
+            }
+        }
+    }
+    let tried = CHOICES.iter().filter(|choice| choice.shows.is_some());
+    assert_eq!(hidden.len(), tried.count(), "some choice shows in every case");
 }
 
 #[test]

@@ -75,33 +75,35 @@ pub fn explain(history: &History, likely: Rules) -> Explained {
     let seen = Seen::of(history);
     let attempt = |rules| Trial::new(&seen, rules, history.header.partitions).run(rules);
     let mut best = attempt(likely);
-    while !best.is_plain() {
-        let next = neighbours(best.rules).map(attempt).find(|other| other.is_better_than(&best));
-        match next {
+    if best.is_plain() {
+        return best;
+    }
+    let shows =
+        |choice: &&Choice| choice.shows.is_some_and(|shows| history.exchanges.iter().any(shows));
+    let choices: Vec<&Choice> = CHOICES.iter().filter(shows).collect();
+    loop {
+        let next = neighbours(best.rules, &choices);
+        match next.map(attempt).find(|other| other.is_better_than(&best)) {
+            Some(better) if better.is_plain() => return better,
             Some(better) => best = better,
-            None => break,
+            None => return best,
         }
     }
-    best
 }
 
-/// What differs by one choice, then by two: some show only together.
-fn neighbours(rules: Rules) -> impl Iterator<Item = Rules> {
-    let others = move |choice: &'static Choice, rules: Rules| {
+/// What differs by one of these choices, then by two: some show only together.
+fn neighbours(rules: Rules, choices: &[&'static Choice]) -> impl Iterator<Item = Rules> {
+    let others = |choice: &'static Choice, rules: Rules| {
         let made = choice.values.iter().filter(move |value| !value.is_chosen_by(&rules));
         made.map(move |value| value.chosen(rules))
     };
-    let one = tried().flat_map(move |choice| others(choice, rules));
-    let two = tried().enumerate().flat_map(move |(place, first)| {
-        let seconds = move || tried().skip(place + 1);
-        others(first, rules)
-            .flat_map(move |rules| seconds().flat_map(move |second| others(second, rules)))
+    let one = choices.iter().flat_map(move |choice| others(choice, rules));
+    let two = (1..).zip(choices).flat_map(move |(next, first)| {
+        others(first, rules).flat_map(move |rules| {
+            choices[next..].iter().flat_map(move |second| others(second, rules))
+        })
     });
     one.chain(two)
-}
-
-fn tried() -> impl Iterator<Item = &'static Choice> {
-    CHOICES.iter().filter(|choice| choice.shows)
 }
 
 impl Explained {

@@ -141,29 +141,49 @@ impl<'h> Seen<'h> {
     }
 
     /// The producer id that a lost request may have given to a transactional id: the next one that answers tell of, unless they
-    /// tell of its beginning too; else one that nobody has.
+    /// tell of its beginning too; else one that nobody has. Asked again by the same session, a broker tells of the same
+    /// beginning again, whichever request was the first.
     fn producer_after(&self, place: usize, request: &Request) -> i64 {
         let nobody = -(place as i64) - 2;
         let (Request::InitProducer { txn: Some(txn), .. } | Request::EndTxn { txn, .. }) = request
         else {
             return nobody;
         };
+        let by = asks_as(request);
         let begun = |session: &Session| {
             let mut told = self.sessions_told(*txn, 0);
-            told.any(|other| other.producer == session.producer && other.epoch == 0)
+            told.any(|(asked, other)| {
+                other.producer == session.producer
+                    && other.epoch == 0
+                    && (by.is_none() || asks_as(asked) != by)
+            })
         };
-        let mut later = self.sessions_told(*txn, place + 1);
+        let mut later = self.sessions_told(*txn, place + 1).map(|(_, session)| session);
         later.find(|session| !begun(session)).map_or(nobody, |session| session.producer)
     }
 
-    /// The sessions of a transactional id that answers tell from there on.
-    fn sessions_told(&self, txn: TxnId, from: usize) -> impl Iterator<Item = Session> {
+    /// The sessions of a transactional id that answers tell from there on, each with its request.
+    fn sessions_told(
+        &self,
+        txn: TxnId,
+        from: usize,
+    ) -> impl Iterator<Item = (&'h Request, Session)> {
         self.exchanges.iter().skip(from).filter_map(move |exchange| match exchange {
             Exchange::Answered { of, answer } => {
-                tells_session(txn, self.asked(*of)?.request, answer)
+                let request = self.asked(*of)?.request;
+                Some((request, tells_session(txn, request, answer)?))
             }
             _ => None,
         })
+    }
+}
+
+/// The session that a request names as its own, which asks for the next one.
+fn asks_as(request: &Request) -> Option<Session> {
+    match request {
+        Request::InitProducer { expected, .. } => *expected,
+        Request::EndTxn { session, .. } => Some(*session),
+        _ => None,
     }
 }
 

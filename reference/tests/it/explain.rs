@@ -43,13 +43,17 @@ impl Wire {
     }
 
     fn explained(self) -> Explained {
+        self.explained_by(Rules::default())
+    }
+
+    fn explained_by(self, likely: Rules) -> Explained {
         let header = Header {
             version: HISTORY_VERSION,
             target: "hand".to_owned(),
             partitions: 1,
             clients: Vec::new(),
         };
-        explain(&History { header, events: Vec::new(), exchanges: self.0 }, Rules::default())
+        explain(&History { header, events: Vec::new(), exchanges: self.0 }, likely)
     }
 }
 
@@ -341,5 +345,28 @@ fn what_is_complete_in_secret_can_be_added_to() {
     wire.answer(late, Err(Code::INVALID_PRODUCER_EPOCH));
     wire.says(init(), Ok(Response::Producer(epoch(3))));
     let explained = wire.explained();
+    assert_eq!((explained.accusation, explained.odd), (None, Vec::new()));
+}
+
+/// The commit that gave the new producer id was lost; who asks again is told of the beginning of that id once more.
+#[test]
+fn a_new_producer_id_that_was_told_too_late_is_still_the_one() {
+    let (txn, partition) = (TxnId(0), Partition(0));
+    let next = Session { producer: 12, epoch: 0 };
+    let mut wire = Wire::default();
+    let init = Request::InitProducer { txn: Some(txn), expected: None };
+    wire.says(init, Ok(Response::Producer(PRODUCER)));
+    let batch = Batch { session: Some(PRODUCER), first_sequence: 0, records: vec![record(1)] };
+    let txn_of = Some((txn, Protocol::Tv2));
+    wire.says(Request::Produce { partition, batch, acks: true, txn: txn_of }, at(0));
+    let ending = Ending::Commit;
+    let end = Request::EndTxn { txn, session: PRODUCER, ending, protocol: Protocol::Tv2 };
+    let lost = wire.ask(0, end.clone());
+    wire.0.push(Exchange::Unanswered { of: lost });
+    let last = Isolation::ReadCommitted;
+    let stable = Request::ListOffsets { partition, earliest: false, isolation: last };
+    wire.says(stable, Ok(Response::Listed(2)));
+    wire.says(end, Ok(Response::Ended(next)));
+    let explained = wire.explained_by(Rules { epoch_max: 0, ..Rules::default() });
     assert_eq!((explained.accusation, explained.odd), (None, Vec::new()));
 }

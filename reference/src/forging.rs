@@ -3,14 +3,19 @@
 use crate::ids::Partition;
 use crate::plan::forge::{BACK_MAX, Flaw, Forge, From, Number, Pose, Shown};
 use crate::plan::{Client, Delivery, Isolation, NewRecord, Protocol};
+use crate::profile::Focus;
 
 /// Every flaw of a batch that any client can forge.
 const FLAWS: [Flaw; 7] =
     [Flaw::Checksum, Flaw::Count, Flaw::Base, Flaw::Control, Flaw::Big, Flaw::Two, Flaw::Acks];
 
+/// Where those forge that need several requests to show something: everybody has that one.
+const COMMON: Partition = Partition(0);
+
 /// A forged request that this client can send, in a transaction or outside.
 pub(crate) fn draw(
     dice: &mut fastrand::Rng,
+    focus: Option<Focus>,
     client: &Client,
     in_transaction: bool,
     partition: Partition,
@@ -21,72 +26,111 @@ pub(crate) fn draw(
     if in_transaction && grouped && dice.u8(0..100) < 70 {
         return meddle(dice, client);
     }
+    match focus.filter(|_| dice.u8(0..100) < 75) {
+        Some(Focus::Positions) if in_transaction && grouped => return meddle(dice, client),
+        Some(Focus::Positions) if grouped => return look(dice),
+        Some(Focus::Reads) => return read(dice, COMMON),
+        Some(Focus::Numbers) => return produce(dice, client, partition, records),
+        Some(Focus::Sessions) if transactional => return session(dice, partition, grouped),
+        _ => {}
+    }
     match dice.u8(0..100) {
-        0..=44 => produce(dice, client, partition, records),
-        45..=51 if transactional => Forge::AddPartition { partition, pose: pose_of_txn(dice) },
-        52..=55 if transactional && grouped => Forge::AddGroup { pose: pose_of_txn(dice) },
-        56..=65 if transactional => Forge::End {
-            commit: dice.bool(),
-            // Of an epoch that is not the client's own there are two kinds, and each needs an open transaction.
-            pose: if dice.u8(0..4) == 0 { Pose::Ahead } else { pose_of_txn(dice) },
-        },
-        66..=72 if client.delivery != Some(Delivery::AtLeastOnce) => Forge::Init {
-            expecting: match dice.u8(0..4) {
-                0 => Pose::Nobody,
-                1 => Pose::Own,
-                _ => pose_of_txn(dice),
-            },
-        },
-        73..=75 if grouped => Forge::Positions { partition, unstable: dice.bool() },
-        76..=82 if grouped => Forge::Save {
-            partition,
-            in_transaction: transactional && dice.bool(),
-            pose: pose_of_txn(dice),
-            member: *pick(
-                dice,
-                &[
-                    Shown::Own,
-                    Shown::Own,
-                    Shown::Stale,
-                    Shown::Future,
-                    Shown::Stranger,
-                    Shown::Nobody,
-                ],
-            ),
-        },
-        83..=91 => {
-            Forge::List { partition, earliest: dice.u8(0..4) == 0, isolation: isolation(dice) }
-        }
-        92..=99 => Forge::Fetch {
-            partition,
-            from: *pick(
-                dice,
-                &[From::Start, From::Before, From::Inside, From::Inside, From::End, From::Beyond],
-            ),
-            isolation: isolation(dice),
-            byte: dice.bool(),
-        },
+        45..=65 if transactional => session(dice, partition, grouped),
+        66..=72 if client.delivery != Some(Delivery::AtLeastOnce) => init(dice),
+        73..=82 if grouped => position(dice, transactional, partition),
+        83..=99 => read(dice, partition),
         _ => produce(dice, client, partition, records),
     }
 }
 
+fn session(dice: &mut fastrand::Rng, partition: Partition, grouped: bool) -> Forge {
+    match dice.u8(0..24) {
+        0..=6 => Forge::AddPartition { partition, pose: pose_of_txn(dice) },
+        7..=10 if grouped => Forge::AddGroup { pose: pose_of_txn(dice) },
+        11..=14 => init(dice),
+        _ => Forge::End {
+            commit: dice.bool(),
+            // Of an epoch that is not the client's own there are two kinds, and each needs an open transaction.
+            pose: if dice.u8(0..4) == 0 { Pose::Ahead } else { pose_of_txn(dice) },
+        },
+    }
+}
+
+fn init(dice: &mut fastrand::Rng) -> Forge {
+    Forge::Init {
+        expecting: match dice.u8(0..4) {
+            0 => Pose::Nobody,
+            1 => Pose::Own,
+            _ => pose_of_txn(dice),
+        },
+    }
+}
+
+fn position(dice: &mut fastrand::Rng, transactional: bool, partition: Partition) -> Forge {
+    if dice.u8(0..10) < 3 {
+        return Forge::Positions { partition, unstable: dice.bool() };
+    }
+    let members =
+        [Shown::Own, Shown::Own, Shown::Stale, Shown::Future, Shown::Stranger, Shown::Nobody];
+    Forge::Save {
+        partition,
+        in_transaction: transactional && dice.bool(),
+        pose: pose_of_txn(dice),
+        member: *pick(dice, &members),
+    }
+}
+
+fn read(dice: &mut fastrand::Rng, partition: Partition) -> Forge {
+    let isolation = match dice.u8(0..5) {
+        0..=1 => Isolation::ReadUncommitted,
+        _ => Isolation::ReadCommitted,
+    };
+    if dice.u8(0..3) == 0 {
+        return Forge::List { partition, earliest: dice.u8(0..4) == 0, isolation };
+    }
+    let from = match dice.u8(0..8) {
+        0 => From::Start,
+        1 => From::Before,
+        2 => From::End,
+        3 => From::Beyond,
+        _ => From::Inside,
+    };
+    Forge::Fetch { partition, from, isolation, byte: dice.bool() }
+}
+
 /// What a transaction saves and what is saved and read beside it, all of one partition. By chance alone they hardly meet.
 fn meddle(dice: &mut fastrand::Rng, client: &Client) -> Forge {
-    let partition = Partition(0);
-    let save = |in_transaction| Forge::Save {
-        partition,
-        in_transaction,
-        pose: Pose::Own,
-        member: Shown::Own,
-    };
-    let adds =
-        matches!(client.delivery, Some(Delivery::Transactional { protocol: Protocol::Tv1, .. }));
-    match dice.u8(0..8) {
-        0..=1 if adds => Forge::AddGroup { pose: Pose::Own },
-        0..=3 => save(true),
-        4..=6 => save(false),
-        _ => Forge::Positions { partition, unstable: dice.u8(0..4) == 0 },
+    match dice.u8(0..10) {
+        0..=1 if adds_groups(client) => Forge::AddGroup { pose: Pose::Own },
+        0..=4 => save(true),
+        5..=7 => save(false),
+        _ => look(dice),
     }
+}
+
+/// Step by step what shows whether a broker knows which of two saves is the newer one: the transaction saves, somebody saves
+/// beside it, and only then does the transaction end. None when it is to end.
+pub(crate) fn saved_beside(client: &Client, step: u8) -> Option<Forge> {
+    match step + u8::from(!adds_groups(client)) {
+        1 => Some(Forge::AddGroup { pose: Pose::Own }),
+        2 => Some(save(true)),
+        3 => Some(save(false)),
+        _ => None,
+    }
+}
+
+/// Where a group stands, in the partition that is saved.
+pub(crate) fn look(dice: &mut fastrand::Rng) -> Forge {
+    Forge::Positions { partition: COMMON, unstable: dice.u8(0..4) == 0 }
+}
+
+fn save(in_transaction: bool) -> Forge {
+    Forge::Save { partition: COMMON, in_transaction, pose: Pose::Own, member: Shown::Own }
+}
+
+/// Whether a group has to be added before a transaction saves in it.
+fn adds_groups(client: &Client) -> bool {
+    matches!(client.delivery, Some(Delivery::Transactional { protocol: Protocol::Tv1, .. }))
 }
 
 fn produce(
@@ -132,10 +176,6 @@ fn pose_of_txn(dice: &mut fastrand::Rng) -> Pose {
         8 => Pose::Nobody,
         _ => Pose::Own,
     }
-}
-
-fn isolation(dice: &mut fastrand::Rng) -> Isolation {
-    *pick(dice, &[Isolation::ReadCommitted, Isolation::ReadUncommitted])
 }
 
 fn pick<'a, T>(dice: &mut fastrand::Rng, of: &'a [T]) -> &'a T {

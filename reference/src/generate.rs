@@ -14,7 +14,7 @@ use crate::ids::{ClientId, Key, Partition, StepId, Tag};
 use crate::plan::{
     Client, Consumer, Fate, Fault, NewRecord, Op, PLAN_VERSION, Plan, Round, Saving, Step,
 };
-use crate::profile::Profile;
+use crate::profile::{Focus, Profile};
 use crate::smaller::smaller;
 use crate::wellformed::Lives;
 
@@ -291,7 +291,11 @@ impl Script<'_> {
             return Some(if self.chance(20) { Op::Close } else { Op::Crash });
         }
         if self.is_forger(client.id) {
-            return Some(self.forger_op(client, life.in_transaction));
+            let saves = self.profile.focus == Some(Focus::Positions) && client.txn().is_some();
+            return Some(match saves && self.chance(60) {
+                true => self.saver_op(client, life.in_transaction, part),
+                false => self.forger_op(client, life.in_transaction),
+            });
         }
         match (&client.consumer, client.txn()) {
             (Some(consumer), Some(_)) => self.loop_op(consumer, life.in_transaction, part),
@@ -316,6 +320,7 @@ impl Script<'_> {
             let records = self.batch();
             return Op::Forge(forging::draw(
                 &mut self.dice,
+                self.profile.focus,
                 client,
                 in_transaction,
                 partition,
@@ -330,6 +335,17 @@ impl Script<'_> {
                 self.send(partition)
             }
         }
+    }
+
+    /// Forges saves in a transaction and beside it, ends it, and looks what is left.
+    fn saver_op(&mut self, client: &Client, in_transaction: bool, part: &mut Part) -> Op {
+        if !in_transaction {
+            part.stage = 0;
+            let looks = self.dice.bool();
+            return if looks { Op::Forge(forging::look(&mut self.dice)) } else { Op::Begin };
+        }
+        part.stage += 1;
+        forging::saved_beside(client, part.stage).map_or_else(|| self.end(), Op::Forge)
     }
 
     fn transaction_op(&mut self, in_transaction: bool, part: &mut Part) -> Option<Op> {

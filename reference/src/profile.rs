@@ -23,6 +23,8 @@ pub struct Profile {
     pub clients: Vec<Client>,
     /// How many of them, the last ones, forge requests.
     pub forgers: u8,
+    /// What these are mostly about. By chance alone the few requests that only show something together hardly meet.
+    pub focus: Option<Focus>,
     /// The chance that a client takes part in a round.
     pub overlap: u8,
     /// The chance that a request is lost.
@@ -63,6 +65,20 @@ pub struct Profile {
     pub poll_max: u8,
 }
 
+/// What forgers are mostly about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Focus {
+    /// Positions, saved in transactions and beside them.
+    Positions,
+    /// Reading at odd offsets and at both isolation levels.
+    Reads,
+    /// Sequence numbers.
+    Numbers,
+    /// Who opens and ends transactions.
+    Sessions,
+}
+
 impl Profile {
     /// The profile of a seed, for a target that can do so much.
     pub fn draw(seed: u64, features: Features) -> Profile {
@@ -76,6 +92,7 @@ impl Profile {
             partitions,
             clients,
             forgers: 0,
+            focus: None,
             overlap: *pick(&mut dice, &[15, 40, 70, 95]),
             request_lost: sometimes(&mut dice, fates, 50, 25),
             reply_lost: sometimes(&mut dice, fates, 60, 25),
@@ -126,10 +143,11 @@ impl Profile {
             groups: groups as u8,
             clients,
         };
-        let forgers = cast.add_forger();
+        let focuses = [Focus::Positions, Focus::Reads, Focus::Numbers, Focus::Sessions];
+        self.focus = (cast.dice.u8(0..100) < 60).then(|| *pick(cast.dice, &focuses));
+        self.forgers = cast.add_forger(self.focus);
         self.clients = cast.clients;
-        self.forgers = forgers;
-        self.steps += 4 + 8 * u16::from(forgers);
+        self.steps += 4 + 8 * u16::from(self.forgers);
     }
 }
 
@@ -186,15 +204,19 @@ impl Cast<'_> {
     }
 
     /// A client that sends what no library sends, and sometimes a second instance of it. How many that are.
-    fn add_forger(&mut self) -> u8 {
-        let delivery = match self.dice.u8(0..10) {
-            0 => Delivery::AtLeastOnce,
-            1..=4 => Delivery::Idempotent,
+    fn add_forger(&mut self, focus: Option<Focus>) -> u8 {
+        let delivery = match (self.dice.u8(0..10), focus) {
+            (_, Some(Focus::Positions | Focus::Reads)) if self.features.transactions() => {
+                self.transactional()
+            }
+            (0, _) => Delivery::AtLeastOnce,
+            (1..=4, _) => Delivery::Idempotent,
             _ if self.features.transactions() => self.transactional(),
             _ => Delivery::Idempotent,
         };
         // It reads by forging, wherever it likes.
-        let consumer = self.dice.bool().then(|| self.consumer(vec![Partition(0)]));
+        let grouped = self.dice.bool() || focus == Some(Focus::Positions);
+        let consumer = grouped.then(|| self.consumer(vec![Partition(0)]));
         let instances = if self.dice.u8(0..100) < 25 { 2 } else { 1 };
         for _ in 0..instances {
             self.add(Some(delivery), consumer.clone());

@@ -182,6 +182,9 @@ impl Transport for Way {
 
     /// Lets one future after another take a turn, by the dice. Nothing here waits for anything outside, so this never does.
     async fn overlap<'a>(&'a self, mut steps: Vec<BoxFuture<'a, ()>>) {
+        while steps.is_empty() && self.state().broker.work() > 0 {
+            self.state().go_on();
+        }
         let mut context = Context::from_waker(Waker::noop());
         while !steps.is_empty() {
             let turn = match steps.len() {

@@ -41,7 +41,8 @@ pub trait Transport: Sync {
         None
     }
 
-    /// Runs the steps of a round, and what befalls the broker meanwhile, so that they overlap.
+    /// Runs the steps of a round, and what befalls the broker meanwhile, so that they overlap. A round of nothing gives the
+    /// broker time for its own work.
     fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) -> impl Future<Output = ()> + Send;
 }
 

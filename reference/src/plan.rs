@@ -138,7 +138,7 @@ pub struct Round {
     /// under way. At most one of the latter kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
-    /// At most one step of each client.
+    /// At most one step of each client. None at all, and no faults: the broker gets time for its own work.
     pub steps: Vec<Step>,
 }
 

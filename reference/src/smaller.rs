@@ -5,7 +5,7 @@
 
 use crate::ids::{Key, Partition, StepId};
 use crate::plan::forge::Forge;
-use crate::plan::{Client, Delivery, Fate, Fault, Op, Plan, Round};
+use crate::plan::{Client, Delivery, Fate, Fault, NewRecord, Op, Plan, Round};
 
 /// What shrinking makes smaller, most important first: steps and faults, then what befalls them, then who takes part, how
 /// much overlaps, how long it takes, and how much is sent.
@@ -34,6 +34,9 @@ pub fn measure(plan: &Plan) -> [u64; 7] {
 /// that needs a certain order is lost with the cut though the smaller plan could fail as well.
 const SCHEDULES: std::ops::RangeInclusive<u64> = 1..=4;
 
+/// The longest run of rounds that is cut wherever it begins.
+const RUN_MAX: usize = 6;
+
 /// All well-formed smaller plans that one cut away makes, boldest first; then the same cuts under other schedules. Lazy: a
 /// candidate is made when it is asked for.
 pub fn smaller(plan: &Plan) -> impl Iterator<Item = Plan> + Send + use<> {
@@ -57,6 +60,11 @@ pub fn smaller(plan: &Plan) -> impl Iterator<Item = Plan> + Send + use<> {
 #[derive(Clone, Copy, Debug)]
 enum Cut {
     Rounds {
+        from: usize,
+        count: usize,
+    },
+    /// Time for the broker in place of these rounds, where nothing else is wanted of them.
+    Idle {
         from: usize,
         count: usize,
     },
@@ -92,6 +100,8 @@ enum Cut {
     Records(StepId),
     /// A producer without transactions in place of one with.
     Plain(usize),
+    /// A producer in place of a loop: it sends what the loop would have made of its input.
+    Producer(usize),
     LastPartition,
     FirstPartitions(StepId),
     Keys(StepId),
@@ -110,8 +120,10 @@ impl Cut {
         matches!(
             self,
             Cut::Rounds { .. }
+                | Cut::Idle { .. }
                 | Cut::Client(_)
                 | Cut::Plain(_)
+                | Cut::Producer(_)
                 | Cut::Span { .. }
                 | Cut::Step(_)
                 | Cut::Pair(..)
@@ -132,6 +144,9 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
     cuts.extend(
         (0..plan.clients.len()).filter(|c| is_mere_transactor(&plan.clients[*c])).map(Cut::Plain),
     );
+    let is_loop =
+        |c: &usize| plan.clients[*c].txn().is_some() && plan.clients[*c].consumer.is_some();
+    cuts.extend((0..plan.clients.len()).filter(is_loop).map(Cut::Producer));
     cuts.extend((0..rounds).filter(|r| !plan.rounds[*r].faults.is_empty()).map(Cut::Faults));
     for round in 0..rounds {
         let faults = &plan.rounds[round].faults;
@@ -144,8 +159,13 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
     cuts.extend(spans(plan));
     let ids: Vec<StepId> = plan.steps().map(|step| step.id).collect();
     cuts.extend(ids.iter().rev().map(|id| Cut::Step(*id)));
-    // Pairs only where plans are small already: their number is quadratic.
+    // Only where plans are small already: their number is quadratic.
     if ids.len() <= 16 {
+        for count in (1..=RUN_MAX).rev() {
+            let starts = 0..(rounds + 1).saturating_sub(count);
+            cuts.extend(starts.clone().map(|from| Cut::Rounds { from, count }));
+            cuts.extend(starts.map(|from| Cut::Idle { from, count }));
+        }
         for (i, first) in ids.iter().enumerate() {
             cuts.extend(ids[i + 1..].iter().map(|second| Cut::Pair(*first, *second)));
         }
@@ -223,10 +243,25 @@ fn apply(plan: &Plan, cut: Cut) -> Option<Plan> {
             let to = (from + count).min(plan.rounds.len());
             plan.rounds.drain(from..to);
         }
+        Cut::Idle { from, count } => {
+            plan.rounds.splice(from..from + count, [Round::default()]);
+        }
         Cut::Client(place) => {
             plan.clients.remove(place);
         }
         Cut::Plain(place) => plan.clients[place].delivery = Some(Delivery::AtLeastOnce),
+        Cut::Producer(place) => {
+            let client = &mut plan.clients[place];
+            client.consumer = None;
+            let id = client.id;
+            let steps = plan.rounds.iter_mut().flat_map(|round| &mut round.steps);
+            for step in steps.filter(|step| step.client == id) {
+                if let Op::Forward { to: partition, tag, .. } = step.op {
+                    let batches = vec![vec![NewRecord { tag, key: Key(0) }]];
+                    step.op = Op::Send { partition, batches };
+                }
+            }
+        }
         Cut::Faults(round) => plan.rounds[round].faults.clear(),
         Cut::Fault { round, place } => {
             plan.rounds[round].faults.remove(place);
@@ -357,9 +392,10 @@ fn forged(plan: &Plan) -> impl Iterator<Item = (StepId, &Forge)> {
 
 fn amount(op: &Op) -> u64 {
     match op {
-        // More than the send that it may become.
+        // Either is more than the send that it may become.
         Op::Forge(forge) => 3 + forge.records().len() as u64 + forge.oddity(),
         Op::Send { batches, .. } => batches.iter().map(|batch| 1 + batch.len() as u64).sum(),
+        Op::Forward { .. } => 3,
         _ => 0,
     }
 }

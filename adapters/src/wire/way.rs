@@ -30,6 +30,8 @@ const PATIENCE_WITHOUT_HOPE: Duration = Duration::from_secs(1);
 const STRUCK_WITHIN_US: u64 = 8_000;
 /// The longest pause between two tries.
 const PAUSE_MAX_MS: u64 = 50;
+/// What a round of nothing takes: brokers write markers within a few milliseconds.
+const IDLE: Duration = Duration::from_millis(20);
 
 /// The way of one case to the cluster.
 pub(super) struct Way {
@@ -434,6 +436,9 @@ impl Transport for Way {
     }
 
     async fn overlap<'a>(&'a self, steps: Vec<BoxFuture<'a, ()>>) {
+        if steps.is_empty() {
+            tokio::time::sleep(IDLE).await;
+        }
         join_all(steps).await;
         if let Some(ordeal) = &self.ordeal {
             ordeal.outlive(self.cluster.deadline()).await;

@@ -202,3 +202,32 @@ fn what_is_forged() {
         assert!(plan.steps().all(|step| !matches!(step.op, Op::Forge(_))), "{plan:#?}");
     }
 }
+
+/// A loop that only has to write becomes a producer, which needs nothing to read.
+#[test]
+fn a_loop_that_need_not_read() {
+    let found = shrinks_to(3, 1, |plan| {
+        any_step(plan, |client, step| {
+            let writes = matches!(step.op, Op::Send { .. } | Op::Forward { .. });
+            client.txn().is_some() && writes
+        })
+    });
+    assert!(found.iter().all(|plan| plan.clients[0].consumer.is_none()));
+}
+
+/// Many steps that only took time give way to a round of nothing, though fewer of them would not have taken enough.
+#[test]
+fn time_that_is_needed() {
+    let fails = |plan: &Plan| {
+        let Some(restart) = plan.rounds.iter().position(|round| !round.faults.is_empty()) else {
+            return false;
+        };
+        let before = &plan.rounds[..restart];
+        let steps: usize = before.iter().map(|round| round.steps.len()).sum();
+        steps >= 3 || (steps == 0 && restart > 0)
+    };
+    for plan in drawn(300).filter(fails) {
+        let least = shrunk(plan, fails);
+        assert_eq!((least.size(), least.rounds.len()), (1, 2), "{least:#?}");
+    }
+}

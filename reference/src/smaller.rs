@@ -25,7 +25,7 @@ pub fn measure(plan: &Plan) -> [u64; 7] {
         plan.rounds.len() as u64,
         u64::from(plan.partitions) + plan.steps().map(|step| amount(&step.op)).sum::<u64>(),
         plan.steps().map(|step| values(&step.op, step.fate)).sum::<u64>()
-            + members(plan)
+            + consumers(plan)
             + u64::from(plan.schedule != 0),
     ]
 }
@@ -417,7 +417,8 @@ fn values(op: &Op, fate: Fate) -> u64 {
     }
 }
 
-fn members(plan: &Plan) -> u64 {
+/// How many clients read, members of their groups counted twice.
+fn consumers(plan: &Plan) -> u64 {
     let consumers = plan.clients.iter().filter_map(|client| client.consumer.as_ref());
-    consumers.filter(|consumer| consumer.member).count() as u64
+    consumers.map(|consumer| 1 + u64::from(consumer.member)).sum()
 }

@@ -212,7 +212,9 @@ fn a_loop_that_need_not_read() {
             client.txn().is_some() && writes
         })
     });
-    assert!(found.iter().all(|plan| plan.clients[0].consumer.is_none()));
+    for plan in found {
+        assert_eq!(plan.clients[0].consumer, None, "{plan:#?}");
+    }
 }
 
 /// Many steps that only took time give way to a round of nothing, though fewer of them would not have taken enough.

@@ -158,7 +158,8 @@ async fn settle_transactions<T: Transport>(
     Ok(())
 }
 
-/// Reads a partition from its start to its end, as a consumer of the same library does. Where transactions were open, the end of what is stable may follow late.
+/// Reads a partition from its start to its end, as a consumer of the same library does. Where transactions were open, the end
+/// of what is stable may follow late.
 async fn read_all<T: Transport>(
     wire: &Wire<'_, T>,
     partition: Partition,

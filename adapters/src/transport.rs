@@ -36,7 +36,8 @@ pub trait Transport: Sync {
         struck: &(dyn Fn() + Sync),
     ) -> impl Future<Output = Result<bool, TargetError>> + Send;
 
-    /// Where the broker had yet to write markers of ended transactions when it was struck last. None if it cannot be looked into.
+    /// Where the broker had yet to write markers of ended transactions when it was struck last. None if it cannot be looked
+    /// into.
     fn unmarked(&self) -> Option<(BTreeSet<Partition>, BTreeSet<GroupId>)> {
         None
     }

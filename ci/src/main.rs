@@ -6,7 +6,7 @@
 //! In reading order: [`commands`] (what the gate runs, word by word), [`gate`], [`leftovers`] (its last step); [`process`]
 //! and [`undertaker`] (how everything ends); [`broker`] (how one is lent to a command), with [`tools`], [`cache`],
 //! [`launch`] and [`ready`] (what it takes until it answers); then the brokers, a file each: [`kafka`], [`container`],
-//! [`kfake`], [`nisshi`]. [`track_record`] replays what was found on them.
+//! [`kfake`], [`nisshi`]. [`track_record`] replays what was found on them; [`mutants`] tells what was done to the judges.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -19,6 +19,7 @@ mod kafka;
 mod kfake;
 mod launch;
 mod leftovers;
+mod mutants;
 mod nisshi;
 mod process;
 mod ready;
@@ -27,6 +28,7 @@ mod track_record;
 mod undertaker;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -156,6 +158,15 @@ enum Task {
         #[arg(value_parser = ["kafka", "kfake", "nisshi", "tansu", "mock"])]
         broker: Option<String>,
     },
+    /// Write the page of mutants of the judges from what cargo-mutants left; the page says by which commands.
+    Mutants {
+        /// The folders mutants.out of cargo-mutants.
+        #[arg(required = true, value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
+        /// Where to.
+        #[arg(long, value_name = "FILE", default_value = "ci/mutants.md")]
+        page: PathBuf,
+    },
     /// Wait until standard input ends, then end the processes and delete the folders named there.
     #[command(hide = true, name = undertaker::SUBCOMMAND)]
     Undertake,
@@ -208,6 +219,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             broker::lend(&nisshi::start(nisshi::TANSU, &undertaker)?, &command, &undertaker)
         }
         Some(Task::TrackRecord { broker }) => track_record::run(broker.as_deref(), &undertaker),
+        Some(Task::Mutants { folders, page }) => mutants::run(&folders, &page),
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }
 }

@@ -101,7 +101,7 @@ impl Broker {
             (Protocol::Tv2, Place::Group(_)) => In::JoinGroup,
         };
         let admission = self.coordinator.cell_of_place(table, txn, session, place);
-        match self.coordinator.admits(txn, session, place, protocol) {
+        match self.coordinator.admits(&self.rules, txn, session, place, protocol) {
             true => Cells::two(admission, landed),
             false => Cells::one(admission),
         }

@@ -197,11 +197,10 @@ impl Coordinator {
         session: Session,
         place: Place,
     ) -> Result<(), Code> {
-        let txn = self.check(rules, id, session)?;
-        match txn.state {
-            State::Prepare(_) if rules.wrong.transactions.begins_early => {}
-            State::Prepare(_) => return Err(Code::CONCURRENT_TRANSACTIONS),
-            _ => txn.state = State::Ongoing,
+        self.check(rules, id, session)?;
+        let txn = self.txn(id)?;
+        if !matches!(txn.state, State::Prepare(_)) {
+            txn.state = State::Ongoing;
         }
         if !txn.places.contains(&place) {
             txn.places.push(place);
@@ -212,7 +211,7 @@ impl Coordinator {
     /// Whether the place belongs to the open transaction of that session: the verification that leaders ask for
     /// (KIP-890 part 1), and the group coordinator for its part.
     pub(super) fn check_open(
-        &mut self,
+        &self,
         rules: &Rules,
         id: TxnId,
         session: Session,
@@ -220,8 +219,7 @@ impl Coordinator {
     ) -> Result<(), Code> {
         let txn = self.check(rules, id, session)?;
         match txn.state {
-            State::Prepare(_) if rules.wrong.transactions.begins_early => Ok(()),
-            State::Prepare(_) => Err(Code::CONCURRENT_TRANSACTIONS),
+            State::Prepare(_) => Ok(()),
             State::Ongoing if txn.places.contains(&place) => Ok(()),
             _ => Err(rules.unverified),
         }
@@ -290,11 +288,17 @@ impl Coordinator {
         markers.collect()
     }
 
-    fn check(&mut self, rules: &Rules, id: TxnId, session: Session) -> Result<&mut Txn, Code> {
-        let txn = self.txn(id)?;
+    /// Whether anything can be added to the transaction of that session, or would be if it were not open.
+    fn check(&self, rules: &Rules, id: TxnId, session: Session) -> Result<&Txn, Code> {
+        let txn = self.txns.get(&id).ok_or(Code::INVALID_PRODUCER_ID_MAPPING)?;
         txn.check_completing(rules)?;
         txn.check(rules, session)?;
-        Ok(txn)
+        match txn.state {
+            State::Prepare(_) if !rules.wrong.transactions.begins_early => {
+                Err(Code::CONCURRENT_TRANSACTIONS)
+            }
+            _ => Ok(txn),
+        }
     }
 
     fn txn(&mut self, id: TxnId) -> Result<&mut Txn, Code> {

@@ -86,21 +86,16 @@ impl Coordinator {
     /// Whether the place is admitted to the transaction of that session.
     pub(in super::super) fn admits(
         &self,
+        rules: &Rules,
         id: TxnId,
         session: Session,
         place: Place,
         protocol: Protocol,
     ) -> bool {
-        self.txns.get(&id).is_some_and(|txn| {
-            txn.session == session
-                && match (txn.state, protocol) {
-                    (State::Prepare(_), _) => false,
-                    (_, Protocol::Tv2) => true,
-                    (state, Protocol::Tv1) => {
-                        state == State::Ongoing && txn.places.contains(&place)
-                    }
-                }
-        })
+        match protocol {
+            Protocol::Tv1 => self.check_open(rules, id, session, place).is_ok(),
+            Protocol::Tv2 => self.check(rules, id, session).is_ok(),
+        }
     }
 }
 

@@ -106,3 +106,23 @@ impl Findings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_explained_crowds_nothing_out_and_neither_is_told_without_end() {
+        let mut findings = Findings::default();
+        for _ in 0..2 * VIOLATIONS_MAX {
+            for weakness in [Some("KAFKA-17754"), None] {
+                findings.accuse(Claim::Idempotent, weakness, || (Vec::new(), String::new()));
+            }
+        }
+        let Verdict::Violated(violations) = findings.verdict(Claim::Idempotent) else {
+            panic!("it was accused")
+        };
+        let explained = violations.iter().filter(|one| one.weakness.is_some()).count();
+        assert_eq!((explained, violations.len()), (VIOLATIONS_MAX, 2 * VIOLATIONS_MAX));
+    }
+}

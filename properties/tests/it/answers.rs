@@ -52,3 +52,21 @@ fn untested_where_answers_are_not_seen() {
         expect!["untested"],
     );
 }
+
+/// The call that the request was sent for; of a later copy and of the final reader what was written down last before.
+#[test]
+fn what_was_seen_is_named() {
+    let named = |lane, expected| {
+        let mut story = resent(Ok(Response::Appended(Some(1))));
+        let call = story.send(0, 0, &[1]);
+        let last = story.crash(0);
+        assert!(call < last);
+        if let Some(Exchange::Asked { after, lane: on, .. }) = story.history.exchanges.get_mut(4) {
+            (*after, *on) = (Some(last), lane);
+        }
+        story.check("answers", Claim::Idempotent, expected);
+    };
+    named(Lane::Client(ClientId(0)), expect![[r#"e0: c0 asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#]]);
+    named(Lane::Held(0), expect![[r#"e1: a client, late, asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#]]);
+    named(Lane::Rig, expect![[r#"e1: the final reader asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#]]);
+}

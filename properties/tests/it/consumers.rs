@@ -355,6 +355,20 @@ mod consume_at_least_once {
     }
 
     #[test]
+    fn what_the_group_is_not_shown_need_not_be_processed() {
+        let mut story =
+            Story::of([reader(Saving::AfterProcessing), producer(Delivery::AtLeastOnce)]);
+        story.sent(1, 0, &[1, 2], 0);
+        story.process(0, &[2]);
+        story.saved(0, 2);
+        story.healed();
+        story.read_at(RU, 0, 2, &[(0, 1), (1, 2)]);
+        story.read_at(RC, 0, 2, &[(1, 2)]);
+        story.committed(Some(2));
+        story.check("consume-at-least-once", Claim::AtLeastOnce, expect!["holds, 1 times"]);
+    }
+
+    #[test]
     fn untested_without_a_position() {
         story(&[1], None).check("consume-at-least-once", Claim::AtLeastOnce, expect!["untested"]);
     }
@@ -440,6 +454,18 @@ mod exactly_once {
         story.sent(2, 0, &[1, 2], 0);
         finish(&mut story, &[], Some(1));
         story.check("exactly-once", C, expect!["untested"]);
+    }
+
+    #[test]
+    fn an_output_that_was_aborted_is_put_to_the_test() {
+        let mut story = Story::of([looping(Protocol::Tv2), producer(Delivery::AtLeastOnce)]);
+        story.sent(1, 0, &[1, 2], 0);
+        story.begin(0);
+        story.forwarded(0, &[(11, 1)], 0);
+        story.saved_in_transaction(0, 1);
+        story.abort(0);
+        finish(&mut story, &[], None);
+        story.check("exactly-once", C, expect!["holds, 1 times"]);
     }
 
     #[test]

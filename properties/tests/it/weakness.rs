@@ -6,7 +6,7 @@ use onceness_properties::weakness::WEAKNESSES;
 use onceness_reference::code::Code;
 use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::history::{Call, Event, Outcome, Reply};
-use onceness_reference::ids::{ClientId, Partition, TxnId};
+use onceness_reference::ids::{ClientId, GroupId, Partition, TxnId};
 use onceness_reference::plan::{Delivery, Fate, Protocol};
 use onceness_reference::protocol::{Batch, Request, Response, Session};
 
@@ -179,6 +179,34 @@ fn a_late_save_makes_a_loop_repeat_itself() {
     "#]]);
 }
 
+/// The same, but the transaction into which it comes makes nothing: only the position is wrong.
+#[test]
+fn a_late_save_moves_a_position_back_below_what_is_done() {
+    let mut story = Story::of([looping(Protocol::Tv1), producer(Delivery::AtLeastOnce)]);
+    story.sent(1, 0, &[1, 2], 0);
+    story.open(0, 0, None);
+    story.begin(0);
+    story.forwarded(0, &[(11, 1)], 0);
+    let save = story.saved_in_transaction(0, 1);
+    story.commit(0);
+    story.begin(0);
+    story.forwarded(0, &[(12, 2)], 2);
+    story.saved_in_transaction(0, 2);
+    story.commit(0);
+    story.begin(0);
+    story.answer(save, HELD, nothing());
+    story.commit(0);
+    story.healed();
+    story.read(0, 2, &[(0, 1), (1, 2)]);
+    story.read(1, 4, &[(0, 11), (2, 12)]);
+    story.committed(Some(1));
+    story.check_all(expect![[r#"
+        atomicity/exactly-once: e12 e16 e18 e19 e30: the records of a transaction of c0 are visible, but g0 was not told the position 2 in p0 that was saved in it (KAFKA-17754)
+        position/exactly-once: e8 e9 e10 e11 e16 e17 e18 e19 e30: g0 was told that its position in p0 is 1 (an earlier save), where it had to be 2 (KAFKA-17754)
+        exactly-once/exactly-once: e0 e14 e18 e19 e29 e30: the position of g0 in p0 is 1, so its input r2 at offset 1 has to have 0 committed outputs, but has 1 (KAFKA-17754)
+    "#]]);
+}
+
 #[test]
 fn a_torn_transaction_may_leave_its_partition_open() {
     let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
@@ -209,7 +237,19 @@ fn a_torn_transaction_may_leave_its_partition_open() {
 /// Of a session that nobody was given a write was taken in, or of one that somebody was.
 #[test]
 fn a_write_of_the_next_epoch_may_leave_all_open() {
-    let stuck = |epoch| {
+    let write = |session| {
+        let batch = Batch { session: Some(session), first_sequence: 0, records: Vec::new() };
+        let (partition, txn) = (Partition(0), Some((TxnId(0), Protocol::Tv1)));
+        let request = Request::Produce { partition, batch, acks: true, txn };
+        (request, Response::Appended(Some(1)))
+    };
+    let save = |session| {
+        let (txn, group, protocol) = (TxnId(0), GroupId(0), Protocol::Tv1);
+        let positions = vec![(Partition(0), 1)];
+        let request = Request::SaveInTxn { txn, session, protocol, group, member: None, positions };
+        (request, Response::Done)
+    };
+    let stuck = |epoch, taken: &dyn Fn(Session) -> (Request, Response)| {
         let mut story = Story::of([producer(transactional(Protocol::Tv1))]);
         story.healed();
         story.event(Event::Stuck { what: "t0 gets no new instance".to_owned() });
@@ -221,24 +261,8 @@ fn a_write_of_the_next_epoch_may_leave_all_open() {
             records: Vec::new(),
         });
         let session = Session { producer: 7, epoch: 0 };
-        let batch = Batch {
-            session: Some(Session { epoch, ..session }),
-            first_sequence: 0,
-            records: Vec::new(),
-        };
-        let txn = TxnId(0);
-        let requests = [
-            (Request::InitProducer { txn: Some(txn), expected: None }, Response::Producer(session)),
-            (
-                Request::Produce {
-                    partition: Partition(0),
-                    batch,
-                    acks: true,
-                    txn: Some((txn, Protocol::Tv1)),
-                },
-                Response::Appended(Some(1)),
-            ),
-        ];
+        let init = Request::InitProducer { txn: Some(TxnId(0)), expected: None };
+        let requests = [(init, Response::Producer(session)), taken(Session { epoch, ..session })];
         for (request, response) in requests {
             let of = story.history.exchanges.len() as u32;
             let lane = Lane::Client(ClientId(0));
@@ -247,10 +271,12 @@ fn a_write_of_the_next_epoch_may_leave_all_open() {
         }
         story
     };
-    stuck(1).check("progress", Claim::Transactional, expect![[r#"
+    for taken in [&write as &dyn Fn(Session) -> (Request, Response), &save] {
+        stuck(1, taken).check("progress", Claim::Transactional, expect![[r#"
         e1: after healing, this did not go on: t0 gets no new instance (KAFKA-14563)
         e2: after healing, the last stable offset of p0 is 0, not the high watermark 2 (KAFKA-14563)"#]]);
-    stuck(0).check(
+    }
+    stuck(0, &write).check(
         "progress",
         Claim::Transactional,
         expect![[r#"

@@ -66,7 +66,22 @@ fn what_was_seen_is_named() {
         }
         story.check("answers", Claim::Idempotent, expected);
     };
-    named(Lane::Client(ClientId(0)), expect![[r#"e0: c0 asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#]]);
-    named(Lane::Held(0), expect![[r#"e1: a client, late, asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#]]);
-    named(Lane::Rig, expect![[r#"e1: the final reader asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#]]);
+    named(
+        Lane::Client(ClientId(0)),
+        expect![[
+            r#"e0: c0 asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#
+        ]],
+    );
+    named(
+        Lane::Held(0),
+        expect![[
+            r#"e1: a client, late, asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#
+        ]],
+    );
+    named(
+        Lane::Rig,
+        expect![[
+            r#"e1: the final reader asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#
+        ]],
+    );
 }

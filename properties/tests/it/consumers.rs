@@ -267,6 +267,16 @@ mod consume_at_most_once {
         story.check("consume-at-most-once", C, expect!["e6 e10 e11: g0 processed r1 of p0 twice, though it saves its position before it processes"]);
     }
 
+    #[test]
+    fn twice_though_saves_came_one_after_another() {
+        let mut story = story(reader(Saving::BeforeProcessing));
+        story.saved(0, 2);
+        story.crash(0);
+        story.open(1, 0, None);
+        story.process(1, &[1]);
+        story.check("consume-at-most-once", C, expect!["e6 e12 e13: g0 processed r1 of p0 twice, though it saves its position before it processes"]);
+    }
+
     /// Client 1 starts while client 0 is still at work.
     fn overlapping(member: bool) -> Story {
         let client = (None, Some(crate::story::consumer(Saving::BeforeProcessing, member)));

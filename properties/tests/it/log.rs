@@ -65,6 +65,19 @@ mod no_loss {
         story.check("no-loss", Claim::AtLeastOnce, expect!["e3 e6: c1 read p0 from offset 0 up to 2 and was not handed r1 at offset 0, which the final read shows"]);
     }
 
+    #[test]
+    fn a_poll_that_skips_is_owed_what_it_read_past_only() {
+        let mut story = Story::of([
+            producer(Delivery::AtLeastOnce),
+            crate::story::reader(onceness_reference::plan::Saving::AfterProcessing),
+        ]);
+        story.sent(0, 0, &[1, 2, 3], 0);
+        story.polled(1, 1, 3, &[(2, 3)]);
+        story.healed();
+        story.read(0, 3, &[(0, 1), (1, 2), (2, 3)]);
+        story.check("no-loss", Claim::AtLeastOnce, expect!["e3 e6: c1 read p0 from offset 1 up to 3 and was not handed r2 at offset 1, which the final read shows"]);
+    }
+
     /// Farther than a look at one offset after another goes.
     #[test]
     fn a_poll_that_skips_far() {
@@ -199,6 +212,22 @@ mod order {
             "order",
             Claim::Idempotent,
             expect!["e0 e1 e5: c0 sent r1 before r2, but in p0 they are at offsets 1 and 0"],
+        );
+    }
+
+    #[test]
+    fn the_last_two_of_three_are_swapped() {
+        let mut story = Story::of([producer(Delivery::Idempotent)]);
+        let sends = [1, 2, 3].map(|tag| story.send(0, 0, &[tag]));
+        for send in sends {
+            story.returns(send, Outcome::Unknown);
+        }
+        story.healed();
+        story.read(0, 3, &[(0, 1), (1, 3), (2, 2)]);
+        story.check(
+            "order",
+            Claim::Idempotent,
+            expect!["e1 e2 e7: c0 sent r2 before r3, but in p0 they are at offsets 2 and 1"],
         );
     }
 
@@ -369,6 +398,17 @@ mod stable_offsets {
     }
 
     #[test]
+    fn read_twice_and_never_acknowledged() {
+        let mut story = Story::of([producer(Delivery::Idempotent)]);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, Outcome::Unknown);
+        story.polled(0, 0, 1, &[(0, 1)]);
+        story.healed();
+        story.read(0, 1, &[(0, 1)]);
+        story.check("stable-offsets", Claim::Idempotent, expect!["holds, 1 times"]);
+    }
+
+    #[test]
     fn two_readers_see_two_records() {
         let mut story = story();
         story.sent(0, 0, &[2], 1);
@@ -480,6 +520,20 @@ mod no_phantom {
     }
 
     #[test]
+    fn never_sent_where_others_read_a_record() {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        story.sent(0, 0, &[1], 0);
+        story.healed();
+        story.read_at(RU, 0, 1, &[(0, 1)]);
+        story.read_at(RC, 0, 1, &[(0, 7)]);
+        story.check(
+            "no-phantom",
+            Claim::AtLeastOnce,
+            expect!["e4: the final reader read r7 in p0 at offset 0, but nobody sent it"],
+        );
+    }
+
+    #[test]
     fn corrupt() {
         story(&[(0, 1), (1, CORRUPT)]).check(
             "no-phantom",
@@ -567,6 +621,18 @@ mod upserts {
             Claim::AtLeastOnce,
             expect!["holds, 1 times"],
         );
+    }
+
+    /// First a value that nobody was told of, then one that was accepted.
+    #[test]
+    fn a_key_is_put_to_the_test_once() {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, Outcome::Unknown);
+        story.sent(0, 0, &[2], 1);
+        story.healed();
+        story.read(0, 2, &[(0, 1), (1, 2)]);
+        story.check("upserts", Claim::AtLeastOnce, expect!["holds, 1 times"]);
     }
 
     #[test]
@@ -710,6 +776,17 @@ mod upserts {
                 "e0 e4: g0 processed r1 of k0 at offset 0 after r2 at offset 1, and came to the end"
             ],
         );
+    }
+
+    /// Which of its two places was processed nobody can tell.
+    #[test]
+    fn a_view_of_what_is_in_the_log_twice_is_not_judged() {
+        for twice in [1, 2] {
+            let mut story = view(&[&[1, 2, 11], &[1, 11]]);
+            story.read(0, 4, &[(0, 1), (1, 2), (2, 11), (3, twice)]);
+            // Of the other key it is.
+            story.check("upserts", Claim::AtLeastOnce, expect!["holds, 1 times"]);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use onceness_properties::Claim;
 use onceness_reference::code::Code;
-use onceness_reference::history::{Call, Outcome, Sequence};
+use onceness_reference::history::{Call, Outcome, Reply, Sequence};
 use onceness_reference::ids::Partition;
 use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 
@@ -148,6 +148,18 @@ mod isolation {
         story.read_at(RC, 0, 2, &[]);
         let _ = send;
         story.check("isolation", T, expect!["e2 e7 e10: r1 in p0 at offset 0 was shown to c1 at read_committed, and in the end it is not"]);
+    }
+
+    #[test]
+    fn untested_where_nobody_saw_anything() {
+        let mut story = Story::of([producer(transactional(Protocol::Tv2))]);
+        story.begin(0);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, Outcome::Unknown);
+        story.abort(0);
+        story.healed();
+        story.read(0, 0, &[]);
+        story.check("isolation", T, expect!["untested"]);
     }
 
     #[test]
@@ -322,6 +334,23 @@ mod fencing {
             T,
             expect!["e4 e5 e6 e7: c0 was superseded by c1, but its send to p0 was acknowledged"],
         );
+    }
+
+    /// Of two producer ids none is the newer one, whatever their epochs.
+    #[test]
+    fn instances_with_two_producer_ids_may_come_in_either_order() {
+        let delivery = transactional(Protocol::Tv2);
+        let mut story = Story::of([producer(delivery), producer(delivery)]);
+        let opens = [0, 1].map(|client| story.call(client, Call::Open));
+        for (open, session) in opens.into_iter().zip([(7, 3), (9, 0)]) {
+            let session = Some(session);
+            story.returns(open, Outcome::Done(Reply::Opened { session, positions: Vec::new() }));
+        }
+        story.begin(1);
+        story.sent(1, 0, &[1], 0);
+        story.begin(0);
+        story.sent(0, 0, &[2], 1);
+        story.check("fencing", T, expect!["untested"]);
     }
 
     #[test]

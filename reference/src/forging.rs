@@ -10,7 +10,7 @@ const FLAWS: [Flaw; 7] =
     [Flaw::Checksum, Flaw::Count, Flaw::Base, Flaw::Control, Flaw::Big, Flaw::Two, Flaw::Acks];
 
 /// Where those forge that need several requests to show something: everybody has that one.
-const COMMON: Partition = Partition(0);
+pub(crate) const COMMON: Partition = Partition(0);
 
 /// A forged request that this client can send, in a transaction or outside.
 pub(crate) fn draw(
@@ -81,10 +81,7 @@ fn position(dice: &mut fastrand::Rng, transactional: bool, partition: Partition)
 }
 
 fn read(dice: &mut fastrand::Rng, partition: Partition) -> Forge {
-    let isolation = match dice.u8(0..5) {
-        0..=1 => Isolation::ReadUncommitted,
-        _ => Isolation::ReadCommitted,
-    };
+    let isolation = isolation(dice);
     if dice.u8(0..3) == 0 {
         return Forge::List { partition, earliest: dice.u8(0..4) == 0, isolation };
     }
@@ -122,6 +119,20 @@ pub(crate) fn saved_beside(client: &Client, step: u8) -> Option<Forge> {
 /// Where a group stands, in the partition that is saved.
 pub(crate) fn look(dice: &mut fastrand::Rng) -> Forge {
     Forge::Positions { partition: COMMON, unstable: dice.u8(0..4) == 0 }
+}
+
+/// Reads on from the middle of a batch.
+pub(crate) fn peep(dice: &mut fastrand::Rng) -> Forge {
+    let (partition, isolation, byte) = (COMMON, isolation(dice), dice.bool());
+    Forge::Fetch { partition, from: From::Inside, isolation, byte }
+}
+
+/// Mostly the one at which there is something to hide.
+fn isolation(dice: &mut fastrand::Rng) -> Isolation {
+    match dice.u8(0..5) {
+        0..=1 => Isolation::ReadUncommitted,
+        _ => Isolation::ReadCommitted,
+    }
 }
 
 fn save(in_transaction: bool) -> Forge {

@@ -291,10 +291,11 @@ impl Script<'_> {
             return Some(if self.chance(20) { Op::Close } else { Op::Crash });
         }
         if self.is_forger(client.id) {
-            let saves = self.profile.focus == Some(Focus::Positions) && client.txn().is_some();
-            return Some(match saves && self.chance(60) {
-                true => self.saver_op(client, life.in_transaction, part),
-                false => self.forger_op(client, life.in_transaction),
+            let scripted = client.txn().is_some() && self.chance(60);
+            return Some(match self.profile.focus.filter(|_| scripted) {
+                Some(Focus::Positions) => self.saver_op(client, life.in_transaction, part),
+                Some(Focus::Reads) => self.peeper_op(life.in_transaction, part),
+                _ => self.forger_op(client, life.in_transaction),
             });
         }
         match (&client.consumer, client.txn()) {
@@ -346,6 +347,25 @@ impl Script<'_> {
         }
         part.stage += 1;
         forging::saved_beside(client, part.stage).map_or_else(|| self.end(), Op::Forge)
+    }
+
+    /// Sends a long batch in a transaction, ends that, and reads from the middle of the batch.
+    fn peeper_op(&mut self, in_transaction: bool, part: &mut Part) -> Op {
+        part.stage = if in_transaction { part.stage + 1 } else { 0 };
+        match (in_transaction, part.stage) {
+            (false, _) if part.sends > 0 => {
+                part.sends = 0;
+                Op::Forge(forging::peep(&mut self.dice))
+            }
+            (false, _) => Op::Begin,
+            (true, 1) => {
+                part.sends = 1;
+                self.sent[0] += 2;
+                let batches = vec![vec![self.record(), self.record()]];
+                Op::Send { partition: forging::COMMON, batches }
+            }
+            (true, _) => self.end(),
+        }
     }
 
     fn transaction_op(&mut self, in_transaction: bool, part: &mut Part) -> Option<Op> {

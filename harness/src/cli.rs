@@ -455,7 +455,7 @@ Exit codes:
 Examples:
   onceness selftest
   onceness selftest --only torn-commit,no-dedup --repeats 100
-  onceness selftest --repeats 20 --cases 20000 --correct-cases 140000    the long version: some minutes
+  onceness selftest --repeats 20 --cases 20000 --correct-cases 140000    the long version
   onceness selftest --seed 1 --page ci/detection.md
 ")]
 pub(crate) struct SelftestArgs {

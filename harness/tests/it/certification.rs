@@ -112,7 +112,7 @@ fn a_failure_reads_well() {
     expect![[r#"
         isolation violated
           promise: A read_committed reader sees records of committed transactions only and everything else that is in the log, and a read_uncommitted reader sees all of it.
-          shrunk from 12 steps to 3 steps by 70 candidates; fails in 1 of 1 run
+          shrunk from 12 steps to 3 steps by 136 candidates; fails in 1 of 1 run
 
           memory:aborted-list-empty with 1 partition
           c0  sends in transactions of t0 (TV1)

@@ -80,7 +80,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         "begin-while-completing",
         "a transaction that begins while the one before is being completed is called done with it, and its records are lost",
         "ydb#52731",
-        ["progress", "atomicity"],
+        ["progress", "atomicity", "answers"],
         { wrong.transactions.begins_early = true }
     ),
     defect!(

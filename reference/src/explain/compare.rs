@@ -83,3 +83,115 @@ fn alike(code: Code) -> Code {
         code => code,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Partition;
+    use crate::protocol::{Ending, Session};
+
+    /// Batches of one record, and markers.
+    fn log(batches: &[(i64, Body)]) -> Vec<LogBatch> {
+        let batch = |(base, body): &(i64, Body)| LogBatch {
+            base: *base,
+            last: *base,
+            session: Some(Session { producer: 7, epoch: 0 }),
+            first_sequence: 0,
+            transactional: true,
+            body: body.clone(),
+        };
+        batches.iter().map(batch).collect()
+    }
+
+    fn records() -> Body {
+        Body::Records(Vec::new())
+    }
+
+    /// What is the end of everything, what is the end of what is stable, how many batches, and what was aborted.
+    fn reply(
+        high_watermark: i64,
+        last_stable: i64,
+        batches: i64,
+        aborted: &[(i64, i64)],
+    ) -> FetchReply {
+        let batches: Vec<(i64, Body)> = (0..batches).map(|base| (base, records())).collect();
+        FetchReply {
+            high_watermark,
+            last_stable,
+            aborted: aborted.to_vec(),
+            batches: log(&batches),
+        }
+    }
+
+    fn fit(isolation: Isolation, model: FetchReply, seen: FetchReply) -> Fit {
+        let request = Request::Fetch { partition: Partition(0), offset: 0, isolation };
+        compare(&request, &Ok(Response::Fetched(model)), &Ok(Response::Fetched(seen)))
+    }
+
+    #[test]
+    fn a_fetch_may_return_less_and_be_behind_but_never_ahead() {
+        let model = || reply(4, 3, 2, &[]);
+        for (seen, wanted) in [
+            (reply(4, 3, 2, &[]), Fit::Same),
+            (reply(4, 3, 1, &[]), Fit::Same),
+            (reply(4, -1, 2, &[]), Fit::Same),
+            (reply(4, 3, 0, &[]), Fit::Odd),
+            (reply(3, 3, 2, &[]), Fit::Odd),
+            (reply(4, 2, 2, &[]), Fit::Odd),
+            (reply(5, 3, 2, &[]), Fit::Differs),
+            (reply(4, 4, 2, &[]), Fit::Differs),
+            (reply(4, 3, 3, &[]), Fit::Differs),
+        ] {
+            let story = format!("{seen:?}");
+            assert_eq!(fit(Isolation::ReadUncommitted, model(), seen), wanted, "{story}");
+        }
+    }
+
+    #[test]
+    fn what_it_returns_is_what_there_is() {
+        let reply = |batches: &[(i64, Body)]| FetchReply {
+            high_watermark: 2,
+            last_stable: 2,
+            aborted: Vec::new(),
+            batches: log(batches),
+        };
+        let marker = |ending| vec![(0, records()), (1, Body::Marker(ending))];
+        let model = || reply(&marker(Ending::Commit));
+        let differs = |seen| fit(Isolation::ReadCommitted, model(), seen) == Fit::Differs;
+        assert!(differs(reply(&marker(Ending::Abort))));
+        assert!(differs(reply(&[(0, records()), (1, records())])));
+        assert!(differs(reply(&[(1, records())])));
+        let mut burned = model();
+        burned.batches[1].last = 2;
+        assert!(!differs(burned));
+        let mut longer = model();
+        longer.batches[0].last = 1;
+        assert!(differs(longer));
+    }
+
+    /// Told is what overlaps with what is returned, at least of that, and of what ended before nothing.
+    #[test]
+    fn a_fetch_tells_what_was_aborted() {
+        let mine = (7, 0);
+        let (inside, behind, before) = ((8, 1), (8, 2), (9, 0));
+        for (batches, told, wanted) in [
+            (2, vec![mine, inside], Fit::Same),
+            (2, vec![mine, inside, behind], Fit::Same),
+            (2, vec![mine], Fit::Differs),
+            (2, vec![], Fit::Differs),
+            (2, vec![mine, inside, before], Fit::Differs),
+            (1, vec![mine], Fit::Same),
+            (1, vec![mine, inside], Fit::Same),
+            (1, vec![mine, (8, 7)], Fit::Same),
+            (0, vec![], Fit::Odd),
+        ] {
+            let model = reply(3, 3, 2, &[mine, inside]);
+            let seen = reply(3, 3, batches, &told);
+            let story = format!("{batches} batches, {told:?}");
+            let fits = fit(Isolation::ReadCommitted, model, seen);
+            assert_eq!(fits, wanted, "{story}");
+        }
+        let ignored = fit(Isolation::ReadUncommitted, reply(3, 3, 2, &[mine]), reply(3, 3, 2, &[]));
+        assert_eq!(ignored, Fit::Same);
+    }
+}

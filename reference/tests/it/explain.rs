@@ -370,3 +370,70 @@ fn a_new_producer_id_that_was_told_too_late_is_still_the_one() {
     let explained = wire.explained_by(Rules { epoch_max: 0, ..Rules::default() });
     assert_eq!((explained.accusation, explained.odd), (None, Vec::new()));
 }
+
+/// The same, asked for by name.
+#[test]
+fn a_new_producer_id_that_a_lost_opening_gave_is_still_the_one() {
+    let (txn, partition) = (TxnId(0), Partition(0));
+    let next = Session { producer: 12, epoch: 0 };
+    let mut wire = Wire::default();
+    let init = |expected| Request::InitProducer { txn: Some(txn), expected };
+    wire.says(init(None), Ok(Response::Producer(PRODUCER)));
+    let lost = wire.ask(0, init(Some(PRODUCER)));
+    wire.0.push(Exchange::Unanswered { of: lost });
+    let add = Request::AddPartition { txn, session: PRODUCER, partition };
+    wire.says(add, Err(Code::INVALID_PRODUCER_ID_MAPPING));
+    wire.says(init(Some(PRODUCER)), Ok(Response::Producer(next)));
+    let explained = wire.explained_by(Rules { epoch_max: 0, ..Rules::default() });
+    assert_eq!((explained.accusation, explained.odd), (None, Vec::new()));
+}
+
+/// A leader asks about both together, and the one of the older epoch is refused, though nobody was given the newer one.
+#[test]
+fn a_write_is_overtaken_by_one_of_its_producer_and_of_a_newer_epoch() {
+    let txn = TxnId(0);
+    let write = |session| Request::Produce {
+        partition: Partition(0),
+        batch: Batch { session: Some(session), first_sequence: 0, records: vec![record(1)] },
+        acks: true,
+        txn: Some((txn, Protocol::Tv2)),
+    };
+    let newer = Session { epoch: 1, ..PRODUCER };
+    let stranger = Session { producer: 8, epoch: 1 };
+    for (other, early, overtaken) in [
+        (newer, false, true),
+        (newer, true, false),
+        (PRODUCER, false, false),
+        (stranger, false, false),
+    ] {
+        let mut wire = Wire::default();
+        let init = Request::InitProducer { txn: Some(txn), expected: None };
+        wire.says(init, Ok(Response::Producer(PRODUCER)));
+        let ask = |wire: &mut Wire| {
+            let asked = wire.ask(1, write(other));
+            if early {
+                wire.answer(asked, Err(Code::NOT_LEADER_OR_FOLLOWER));
+            }
+        };
+        if early {
+            ask(&mut wire);
+        }
+        let write = wire.ask(0, write(PRODUCER));
+        if !early {
+            ask(&mut wire);
+        }
+        wire.answer(write, Err(Code::INVALID_PRODUCER_EPOCH));
+        let accused = wire.explained().accusation.map(|accused| accused.request);
+        assert_eq!(accused, (!overtaken).then_some(write), "{other:?}, early: {early}");
+    }
+}
+
+#[test]
+fn two_transactional_ids_never_get_one_producer_id() {
+    let mut wire = Wire::default();
+    let txn = TxnId(0);
+    let init = |txn| Request::InitProducer { txn: Some(txn), expected: None };
+    wire.says(init(txn), Ok(Response::Producer(PRODUCER)));
+    let again = wire.says(init(TxnId(1)), Ok(Response::Producer(PRODUCER)));
+    assert_eq!(wire.explained().accusation.map(|accused| accused.request), Some(again));
+}

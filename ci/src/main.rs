@@ -163,6 +163,9 @@ enum Task {
         /// The folders mutants.out of cargo-mutants.
         #[arg(required = true, value_name = "FOLDER")]
         folders: Vec<PathBuf>,
+        /// Which part of all mutants these are, in words.
+        #[arg(long, value_name = "WORDS", default_value = "all of them")]
+        part: String,
         /// Where to.
         #[arg(long, value_name = "FILE", default_value = "ci/mutants.md")]
         page: PathBuf,
@@ -219,7 +222,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             broker::lend(&nisshi::start(nisshi::TANSU, &undertaker)?, &command, &undertaker)
         }
         Some(Task::TrackRecord { broker }) => track_record::run(broker.as_deref(), &undertaker),
-        Some(Task::Mutants { folders, page }) => mutants::run(&folders, &page),
+        Some(Task::Mutants { folders, part, page }) => mutants::run(&folders, &part, &page),
         Some(Task::Undertake) => unreachable!("handled above, before anything was hired"),
     }
 }

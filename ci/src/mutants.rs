@@ -55,13 +55,14 @@ impl Mutant {
     }
 }
 
-/// Writes the page from these folders of cargo-mutants.
-pub(crate) fn run(folders: &[PathBuf], to: &Path) -> anyhow::Result<ExitCode> {
+/// Writes the page from these folders of cargo-mutants. What a later one says of a mutant counts.
+pub(crate) fn run(folders: &[PathBuf], part: &str, to: &Path) -> anyhow::Result<ExitCode> {
     let mut files: BTreeMap<String, Vec<Mutant>> = BTreeMap::new();
     for folder in folders {
         read(folder, &mut files)?;
     }
-    fs::write(to, page(&files)).with_context(|| format!("failed to write {}", to.display()))?;
+    fs::write(to, page(&files, part))
+        .with_context(|| format!("failed to write {}", to.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,7 +87,9 @@ fn read(folder: &Path, into: &mut BTreeMap<String, Vec<Mutant>>) -> anyhow::Resu
             }
         };
         let what = name.strip_prefix(&format!("{file}:")).unwrap_or(&name).to_owned();
-        into.entry(file).or_default().push(Mutant { what, caught_by });
+        let mutants = into.entry(file).or_default();
+        mutants.retain(|other| other.what != what);
+        mutants.push(Mutant { what, caught_by });
     }
     Ok(())
 }
@@ -118,13 +121,15 @@ cargo mutants -p onceness-reference --file 'reference/src/explain/*.rs' -o targe
 cargo ci mutants target/properties/mutants.out target/explain/mutants.out
 ```
 
-Left out are mutants that do not compile. One that is missed is either the same in all that can happen (such as `<` for `<=`
-between numbers that are never equal), or a hole in the tests of its judge.
+(An hour or two; `--shard 0/4 --sharding round-robin` tries every fourth.) Left out are mutants that do not compile. One that
+is missed is the same in all that can happen (such as `<` for `<=` between numbers that are never equal), or costs time and
+no verdict, or is a hole in these tests. Behind them stand the brokers of [`detection.md`](detection.md), whom such a
+judge would have to leave alone or to accuse.
 
 ";
 
-fn page(files: &BTreeMap<String, Vec<Mutant>>) -> String {
-    let mut page = HEAD.to_owned();
+fn page(files: &BTreeMap<String, Vec<Mutant>>, part: &str) -> String {
+    let mut page = format!("{HEAD}Tried were {part}.\n\n");
     page += "| file | mutants | caught | by time | missed |\n|---|---:|---:|---:|---:|\n";
     let mut row = |name: &str, mutants: &[&Mutant]| {
         let slow = mutants.iter().filter(|one| one.caught_by.is_none()).count();
@@ -186,9 +191,11 @@ mod tests {
             "test isolation::shown ... FAILED\ntest order::kept ... ok\ntest order::b ... FAILED\n";
         fs::write(folder.path().join("caught.log"), log).unwrap();
         let page = folder.path().join("page.md");
-        run(&[folder.path().to_owned()], &page).unwrap();
+        let twice = [folder.path().to_owned(), folder.path().to_owned()];
+        run(&twice, "all", &page).unwrap();
         let page = fs::read_to_string(page).unwrap();
         for line in [
+            "Tried were all.",
             "| `a.rs` | 3 | 1 | 1 | 1 |",
             "- `a.rs:3:4: delete !`",
             "- `1:2: replace < with <=`: isolation::shown and 1 more",
@@ -201,7 +208,7 @@ mod tests {
     #[test]
     fn a_folder_of_something_else_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let error = run(&[folder.path().to_owned()], Path::new("page.md")).unwrap_err();
+        let error = run(&[folder.path().to_owned()], "all", Path::new("page.md")).unwrap_err();
         assert!(error.to_string().contains("cargo mutants makes a folder mutants.out"));
     }
 }

@@ -22,7 +22,7 @@ const INDETERMINATE: [Code; 5] = [
 pub(super) enum Known<'h> {
     /// It was answered so.
     Answer(&'h Answer),
-    /// It was refused, for another of the same producer and of a later epoch was under way.
+    /// It was refused, for another of the same transactional id and of a later epoch was under way.
     Overtaken,
     /// Nothing. The producer id that it gave, as later answers tell, if it gave one.
     Nothing(i64),
@@ -129,15 +129,15 @@ impl<'h> Seen<'h> {
         }
     }
 
-    /// Whether a transactional write of the same producer and a later epoch was under way at the same time: Kafka asks for both
-    /// transactions together and refuses the earlier one (`AddPartitionsToTxnManager.addTxnData`), true or forged.
+    /// Whether a write of the same transactional id and of a later epoch, of whichever producer, was under way at the same time:
+    /// Kafka asks for both together and refuses the earlier one (`AddPartitionsToTxnManager.addTxnData`), true or forged.
     fn is_overtaken(&self, place: usize, asked: &Asked<'_>) -> bool {
-        let Some(session) = writes(asked.request) else { return false };
+        let Some((txn, epoch)) = writes(asked.request) else { return false };
         let until = asked.end.min(self.asked.len());
         (self.asked[..until].iter().flatten())
             .filter(|other| other.end > place)
             .filter_map(|other| writes(other.request))
-            .any(|other| other.producer == session.producer && other.epoch > session.epoch)
+            .any(|(other, later)| other == txn && later > epoch)
     }
 
     /// The producer id that a lost request may have given to a transactional id: the next one that answers tell of, unless they
@@ -200,12 +200,12 @@ fn tells_session(txn: TxnId, request: &Request, answer: &Answer) -> Option<Sessi
     }
 }
 
-/// The session of a transactional write.
-fn writes(request: &Request) -> Option<Session> {
-    match request {
-        Request::Produce { batch, txn: Some(_), .. }
-        | Request::Malformed { batch, txn: Some(_), .. } => batch.session,
-        Request::SaveInTxn { session, .. } => Some(*session),
-        _ => None,
-    }
+/// The transactional id of a transactional write, and the epoch that it claims.
+fn writes(request: &Request) -> Option<(TxnId, i16)> {
+    let session = match request {
+        Request::Produce { batch, .. } | Request::Malformed { batch, .. } => batch.session?,
+        Request::SaveInTxn { session, .. } => *session,
+        _ => return None,
+    };
+    Some((request.txn()?, session.epoch))
 }

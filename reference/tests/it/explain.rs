@@ -390,41 +390,35 @@ fn a_new_producer_id_that_a_lost_opening_gave_is_still_the_one() {
 
 /// A leader asks about both together, and the one of the older epoch is refused, though nobody was given the newer one.
 #[test]
-fn a_write_is_overtaken_by_one_of_its_producer_and_of_a_newer_epoch() {
-    let txn = TxnId(0);
-    let write = |session| Request::Produce {
+fn a_write_is_overtaken_by_one_of_its_transactional_id_and_of_a_newer_epoch() {
+    let write = |txn, session| Request::Produce {
         partition: Partition(0),
         batch: Batch { session: Some(session), first_sequence: 0, records: vec![record(1)] },
         acks: true,
-        txn: Some((txn, Protocol::Tv2)),
+        txn: Some((TxnId(txn), Protocol::Tv2)),
     };
     let newer = Session { epoch: 1, ..PRODUCER };
     let stranger = Session { producer: 8, epoch: 1 };
-    for (other, early, overtaken) in [
-        (newer, false, true),
-        (newer, true, false),
-        (PRODUCER, false, false),
-        (stranger, false, false),
+    for (txn, other, early, overtaken) in [
+        (0, newer, false, true),
+        (0, stranger, false, true),
+        (0, newer, true, false),
+        (0, PRODUCER, false, false),
+        (1, newer, false, false),
     ] {
         let mut wire = Wire::default();
-        let init = Request::InitProducer { txn: Some(txn), expected: None };
+        let init = Request::InitProducer { txn: Some(TxnId(0)), expected: None };
         wire.says(init, Ok(Response::Producer(PRODUCER)));
-        let ask = |wire: &mut Wire| {
-            let asked = wire.ask(1, write(other));
-            if early {
-                wire.answer(asked, Err(Code::NOT_LEADER_OR_FOLLOWER));
-            }
-        };
         if early {
-            ask(&mut wire);
+            wire.says(write(txn, other), Err(Code::NOT_LEADER_OR_FOLLOWER));
         }
-        let write = wire.ask(0, write(PRODUCER));
+        let asked = wire.ask(0, write(0, PRODUCER));
         if !early {
-            ask(&mut wire);
+            wire.ask(1, write(txn, other));
         }
-        wire.answer(write, Err(Code::INVALID_PRODUCER_EPOCH));
+        wire.answer(asked, Err(Code::INVALID_PRODUCER_EPOCH));
         let accused = wire.explained().accusation.map(|accused| accused.request);
-        assert_eq!(accused, (!overtaken).then_some(write), "{other:?}, early: {early}");
+        assert_eq!(accused, (!overtaken).then_some(asked), "t{txn}, {other:?}, early: {early}");
     }
 }
 

@@ -45,6 +45,7 @@ fn fetched(request: &Request, model: &FetchReply, seen: &FetchReply) -> Fit {
     if too_far || !prefix || !tells_aborted(*isolation, model, seen) {
         return Fit::Differs;
     }
+    // Kafka takes the high watermark before it reads (`Partition.readRecords`): while somebody writes it may be behind what it tells.
     let behind = seen.high_watermark < model.high_watermark
         || (seen.last_stable >= 0 && seen.last_stable < model.last_stable);
     match behind || seen.batches.is_empty() != model.batches.is_empty() {

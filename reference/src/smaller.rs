@@ -144,9 +144,7 @@ fn cuts(plan: &Plan) -> Vec<Cut> {
     cuts.extend(
         (0..plan.clients.len()).filter(|c| is_mere_transactor(&plan.clients[*c])).map(Cut::Plain),
     );
-    let is_loop =
-        |c: &usize| plan.clients[*c].txn().is_some() && plan.clients[*c].consumer.is_some();
-    cuts.extend((0..plan.clients.len()).filter(is_loop).map(Cut::Producer));
+    cuts.extend((0..plan.clients.len()).filter(|c| is_loop(&plan.clients[*c])).map(Cut::Producer));
     cuts.extend((0..rounds).filter(|r| !plan.rounds[*r].faults.is_empty()).map(Cut::Faults));
     for round in 0..rounds {
         let faults = &plan.rounds[round].faults;
@@ -377,6 +375,10 @@ fn step_mut(plan: &mut Plan, id: StepId) -> Option<&mut crate::plan::Step> {
 
 fn is_mere_transactor(client: &Client) -> bool {
     client.txn().is_some() && client.consumer.is_none()
+}
+
+fn is_loop(client: &Client) -> bool {
+    client.txn().is_some() && client.consumer.is_some()
 }
 
 fn is_empty(round: &Round) -> bool {

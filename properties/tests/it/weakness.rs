@@ -6,7 +6,7 @@ use onceness_properties::weakness::WEAKNESSES;
 use onceness_reference::code::Code;
 use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::history::{Call, Event, Outcome, Reply};
-use onceness_reference::ids::{ClientId, GroupId, Partition, TxnId};
+use onceness_reference::ids::{ClientId, EventId, GroupId, Partition, TxnId};
 use onceness_reference::plan::{Delivery, Fate, Protocol};
 use onceness_reference::protocol::{Batch, Request, Response, Session};
 
@@ -151,9 +151,8 @@ fn a_late_send_of_an_aborted_transaction_is_appended_to_the_next() {
     "#]]);
 }
 
-/// The position of the first transaction comes late and sets back the second, so the third makes the same output again.
-#[test]
-fn a_late_save_makes_a_loop_repeat_itself() {
+/// Of two inputs a loop has done the first. The save of its position is told too, of which a copy may come late.
+fn looped_once() -> (Story, EventId) {
     let mut story = Story::of([looping(Protocol::Tv1), producer(Delivery::AtLeastOnce)]);
     story.sent(1, 0, &[1, 2], 0);
     story.open(0, 0, None);
@@ -161,6 +160,13 @@ fn a_late_save_makes_a_loop_repeat_itself() {
     story.forwarded(0, &[(11, 1)], 0);
     let save = story.saved_in_transaction(0, 1);
     story.commit(0);
+    (story, save)
+}
+
+/// The position of the first transaction comes late and sets back the second, so the third makes the same output again.
+#[test]
+fn a_late_save_makes_a_loop_repeat_itself() {
+    let (mut story, save) = looped_once();
     for (tag, base) in [(12, 2), (13, 4)] {
         story.begin(0);
         story.forwarded(0, &[(tag, 2)], base);
@@ -182,13 +188,7 @@ fn a_late_save_makes_a_loop_repeat_itself() {
 /// The same, but the transaction into which it comes makes nothing: only the position is wrong.
 #[test]
 fn a_late_save_moves_a_position_back_below_what_is_done() {
-    let mut story = Story::of([looping(Protocol::Tv1), producer(Delivery::AtLeastOnce)]);
-    story.sent(1, 0, &[1, 2], 0);
-    story.open(0, 0, None);
-    story.begin(0);
-    story.forwarded(0, &[(11, 1)], 0);
-    let save = story.saved_in_transaction(0, 1);
-    story.commit(0);
+    let (mut story, save) = looped_once();
     story.begin(0);
     story.forwarded(0, &[(12, 2)], 2);
     story.saved_in_transaction(0, 2);

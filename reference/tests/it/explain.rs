@@ -71,6 +71,16 @@ fn send(tag: u32, sequence: Option<i32>) -> Request {
     Request::Produce { partition: Partition(0), batch, acks: true, txn: None }
 }
 
+/// A batch of one record in a transaction of TV2, the first of its session.
+fn write(txn: u32, session: Session, tag: u32) -> Request {
+    Request::Produce {
+        partition: Partition(0),
+        batch: Batch { session: Some(session), first_sequence: 0, records: vec![record(tag)] },
+        acks: true,
+        txn: Some((TxnId(txn), Protocol::Tv2)),
+    }
+}
+
 fn at(offset: Offset) -> Answer {
     Ok(Response::Appended(Some(offset)))
 }
@@ -327,20 +337,14 @@ fn an_accusation_says_in_which_state_the_broker_was_wrong() {
 fn what_is_complete_in_secret_can_be_added_to() {
     let txn = TxnId(0);
     let epoch = |epoch| Session { epoch, ..PRODUCER };
-    let write = |epoch, tag| Request::Produce {
-        partition: Partition(0),
-        batch: Batch { session: Some(epoch), first_sequence: 0, records: vec![record(tag)] },
-        acks: true,
-        txn: Some((txn, Protocol::Tv2)),
-    };
     let init = || Request::InitProducer { txn: Some(txn), expected: None };
     let mut wire = Wire::default();
     wire.says(init(), Ok(Response::Producer(epoch(0))));
-    wire.says(write(epoch(0), 1), at(0));
+    wire.says(write(0, epoch(0), 1), at(0));
     let ending = Ending::Abort;
     let end = Request::EndTxn { txn, session: epoch(0), ending, protocol: Protocol::Tv2 };
     wire.says(end, Ok(Response::Ended(epoch(1))));
-    let late = wire.ask(1, write(epoch(1), 2));
+    let late = wire.ask(1, write(0, epoch(1), 2));
     wire.says(init(), Err(Code::CONCURRENT_TRANSACTIONS));
     wire.answer(late, Err(Code::INVALID_PRODUCER_EPOCH));
     wire.says(init(), Ok(Response::Producer(epoch(3))));
@@ -356,9 +360,7 @@ fn a_new_producer_id_that_was_told_too_late_is_still_the_one() {
     let mut wire = Wire::default();
     let init = Request::InitProducer { txn: Some(txn), expected: None };
     wire.says(init, Ok(Response::Producer(PRODUCER)));
-    let batch = Batch { session: Some(PRODUCER), first_sequence: 0, records: vec![record(1)] };
-    let txn_of = Some((txn, Protocol::Tv2));
-    wire.says(Request::Produce { partition, batch, acks: true, txn: txn_of }, at(0));
+    wire.says(write(0, PRODUCER, 1), at(0));
     let ending = Ending::Commit;
     let end = Request::EndTxn { txn, session: PRODUCER, ending, protocol: Protocol::Tv2 };
     let lost = wire.ask(0, end.clone());
@@ -391,12 +393,6 @@ fn a_new_producer_id_that_a_lost_opening_gave_is_still_the_one() {
 /// A leader asks about both together, and the one of the older epoch is refused, though nobody was given the newer one.
 #[test]
 fn a_write_is_overtaken_by_one_of_its_transactional_id_and_of_a_newer_epoch() {
-    let write = |txn, session| Request::Produce {
-        partition: Partition(0),
-        batch: Batch { session: Some(session), first_sequence: 0, records: vec![record(1)] },
-        acks: true,
-        txn: Some((TxnId(txn), Protocol::Tv2)),
-    };
     let newer = Session { epoch: 1, ..PRODUCER };
     let stranger = Session { producer: 8, epoch: 1 };
     for (txn, other, early, overtaken) in [
@@ -410,11 +406,11 @@ fn a_write_is_overtaken_by_one_of_its_transactional_id_and_of_a_newer_epoch() {
         let init = Request::InitProducer { txn: Some(TxnId(0)), expected: None };
         wire.says(init, Ok(Response::Producer(PRODUCER)));
         if early {
-            wire.says(write(txn, other), Err(Code::NOT_LEADER_OR_FOLLOWER));
+            wire.says(write(txn, other, 1), Err(Code::NOT_LEADER_OR_FOLLOWER));
         }
-        let asked = wire.ask(0, write(0, PRODUCER));
+        let asked = wire.ask(0, write(0, PRODUCER, 1));
         if !early {
-            wire.ask(1, write(txn, other));
+            wire.ask(1, write(txn, other, 1));
         }
         wire.answer(asked, Err(Code::INVALID_PRODUCER_EPOCH));
         let accused = wire.explained().accusation.map(|accused| accused.request);

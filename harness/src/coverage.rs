@@ -207,8 +207,9 @@ mod tests {
 
     fn said(name: &str, claim: Claim, verdict: Verdict) -> Judgement {
         let property = property(name).expect("a property");
-        let (notes, kept, broken) = (Vec::new(), Vec::new(), Vec::new());
-        Judgement { property, claim, verdict, notes, kept, broken }
+        let (notes, deviations) = (Vec::new(), Vec::new());
+        let (kept, broken) = (Vec::new(), Vec::new());
+        Judgement { property, claim, verdict, notes, deviations, kept, broken }
     }
 
     fn kept(coverage: &Coverage, id: &str, features: Features) -> Kept {

@@ -35,8 +35,8 @@
 //! ```
 //!
 //! In reading order: [`target`] (what is tested), [`config`] (`onceness.toml`), [`options`] (how), [`accept`] (what is
-//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), `missing` (where they have not been), [`trial`] (one
-//! of them), [`mod@shrink`] (smaller ones), [`tally`] (counts), [`coverage`] (of what), [`mod@certify`] (all of it), [`case`] and
+//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), [`firsts`] (what the first
+//! of them show), `missing` (where they have not been), [`trial`] (one of them), [`mod@shrink`] (smaller ones), [`tally`] (counts), [`coverage`] (of what), [`mod@certify`] (all of it), [`case`] and
 //! [`folder`] (what is kept), [`report`] (what is shown), [`exit`] (what it comes to). Beside it: [`mod@sweep`] (one plan,
 //! struck everywhere), [`faults`] (what `onceness proxy` does to requests), [`price`] (what the guarantees cost),
 //! [`mod@selftest`] (what the suite finds of its own zoo).
@@ -49,6 +49,7 @@ pub mod config;
 pub mod coverage;
 pub mod exit;
 pub mod faults;
+pub mod firsts;
 pub mod folder;
 pub mod gauge;
 mod missing;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use onceness_adapters::{Adapter, TargetError};
-use onceness_properties::{Claim, Judgement, Violation};
+use onceness_properties::{Claim, Deviation, Judgement, Violation};
 use onceness_reference::features::Features;
 use onceness_reference::generate;
 use onceness_reference::history::{Event, History};
@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::coverage::Coverage;
+use crate::firsts::{self, First};
 use crate::folder::Slot;
 use crate::gauge::Gauge;
 use crate::missing::{CANDIDATES, Missing};
@@ -29,10 +30,13 @@ use crate::options::Options;
 use crate::rig::Rig;
 use crate::seeds::case_seed;
 use crate::tally::Tally;
-use crate::trial::{Kind, Trial, try_plan, violations};
+use crate::trial::{Kind, Trial, deviations, try_plan, violations};
 
 /// Cases that run when a stop is asked for may go on for so long.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// More kinds of deviations than this say nothing new of a broker: the first by their words are kept.
+const DEVIATIONS_MAX: usize = 32;
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -48,7 +52,9 @@ pub struct Searched {
     /// How often the broker was really struck, by fault.
     pub faults: BTreeMap<Fault, u64>,
     /// The failures, by kind.
-    pub found: BTreeMap<Kind, Found>,
+    pub found: BTreeMap<Kind, First<Finding>>,
+    /// What breaks no promise and is not as it should be, by what it is.
+    pub deviations: BTreeMap<String, First<Deviant>>,
     /// Which of what is accepted was met ([`crate::accept::Accepts::find`]), and in how many cases.
     pub accepted: BTreeMap<usize, u64>,
     /// How many cases the target did not answer in.
@@ -61,20 +67,9 @@ pub struct Searched {
     pub ended: Ended,
 }
 
-/// A kind of failure.
-#[derive(Debug)]
-pub struct Found {
-    /// In how many cases it was seen.
-    pub cases: u64,
-    /// The first of them.
-    pub first: Finding,
-}
-
 /// A case that fails.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// Its number in the run.
-    pub index: u64,
     /// Its own seed.
     pub seed: u64,
     /// The knobs that its plan was drawn by.
@@ -87,6 +82,19 @@ pub struct Finding {
     pub violation: Violation,
     /// The claims that it breaks.
     pub claims: Vec<Claim>,
+}
+
+/// A case with a deviation.
+#[derive(Clone, Debug)]
+pub struct Deviant {
+    /// Its own seed.
+    pub seed: u64,
+    /// Its plan.
+    pub plan: Plan,
+    /// What was seen.
+    pub history: History,
+    /// What is not as it should be.
+    pub deviation: Deviation,
 }
 
 /// A case in which the rig itself broke.
@@ -292,27 +300,24 @@ impl Searched {
                 self.failing += u64::from(failed);
                 let findings = findings(&judgements, &shared.options, &mut self.accepted);
                 for (kind, (violation, claims)) in findings {
-                    let found = self.found.get_mut(&kind);
-                    let earlier = found.is_some_and(|found| {
-                        found.cases += 1;
-                        found.first.index < index
-                    });
-                    if earlier {
-                        continue;
-                    }
-                    let first = Finding {
-                        index,
+                    firsts::add(&mut self.found, kind, index, || Finding {
                         seed,
                         profile: profile.clone(),
                         plan: plan.clone(),
                         history: history.clone(),
                         violation,
                         claims,
-                    };
-                    let found = self.found.remove(&kind);
-                    let cases = found.map_or(1, |found| found.cases);
-                    self.found.insert(kind, Found { cases, first });
+                    });
                 }
+                for (what, deviation) in deviations(&judgements, &shared.options.claims) {
+                    firsts::add(&mut self.deviations, what.to_owned(), index, || Deviant {
+                        seed,
+                        plan: plan.clone(),
+                        history: history.clone(),
+                        deviation: deviation.clone(),
+                    });
+                }
+                self.forget_deviations();
                 let covered =
                     shared.missing.as_ref().is_some_and(|missing| missing.take(&judgements));
                 if covered || failed && shared.options.fail_fast {
@@ -355,18 +360,15 @@ impl Searched {
         for (accept, cases) in other.accepted {
             *self.accepted.entry(accept).or_default() += cases;
         }
-        for (kind, theirs) in other.found {
-            match self.found.remove(&kind) {
-                None => self.found.insert(kind, theirs),
-                Some(ours) => {
-                    let cases = ours.cases + theirs.cases;
-                    let first = match ours.first.index < theirs.first.index {
-                        true => ours.first,
-                        false => theirs.first,
-                    };
-                    self.found.insert(kind, Found { cases, first })
-                }
-            };
+        firsts::merge(&mut self.found, other.found);
+        firsts::merge(&mut self.deviations, other.deviations);
+        self.forget_deviations();
+    }
+
+    /// Those that are among the first of all workers are among the first of each.
+    fn forget_deviations(&mut self) {
+        while self.deviations.len() > DEVIATIONS_MAX {
+            self.deviations.pop_last();
         }
     }
 }

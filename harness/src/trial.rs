@@ -1,11 +1,12 @@
 //! One run of one plan, judged.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 use onceness_adapters::{Adapter, TargetError};
-use onceness_properties::{Claim, Judgement, Verdict, Violation, judge};
+use onceness_properties::{Claim, Deviation, Judgement, Verdict, Violation, judge};
 use onceness_reference::history::History;
 use onceness_reference::plan::Plan;
 use serde::Serialize;
@@ -65,6 +66,16 @@ pub fn violations<'a, 'b>(
             (kind, judgement.claim, violation)
         })
     })
+}
+
+/// All deviations that concern the chosen claims, each once by what it is.
+pub fn deviations<'a>(
+    judgements: &'a [Judgement],
+    claims: &Claims,
+) -> BTreeMap<&'a str, &'a Deviation> {
+    let chosen = judgements.iter().filter(|judgement| claims.has(judgement.claim));
+    let all = chosen.flat_map(|judgement| &judgement.deviations);
+    all.map(|deviation| (deviation.what.as_str(), deviation)).collect()
 }
 
 impl std::fmt::Display for Kind {

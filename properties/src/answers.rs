@@ -14,17 +14,19 @@
 //! Witness: every answer to a request of the protocol, also one that was hidden from the client.
 //!
 //! Not claimed: anything after so much was lost that too much is possible; other error codes than Kafka's for what is refused
-//! (noted); that refusals for the moment end. Nor that a broker chooses as Kafka's latest does: what it chooses otherwise is
-//! noted, in the words of `onceness_reference::choices`.
+//! (a deviation, as is the breach of a clause that is a SHOULD); that refusals for the moment end. Nor that a broker chooses as
+//! Kafka's latest does: what it chooses otherwise is noted, in the words of `onceness_reference::choices`.
 
+use onceness_reference::cells::Cell;
 use onceness_reference::choices::unlike_default;
+use onceness_reference::clauses::{self, Clause, Level};
 use onceness_reference::exchanges::{Exchange, Lane};
-use onceness_reference::explain::{Accusation, explain, words};
+use onceness_reference::explain::{Accusation, Odd, explain, words};
 use onceness_reference::features::Features;
 use onceness_reference::history::{Event, History};
 use onceness_reference::ids::ClientId;
 use onceness_reference::plan::Isolation;
-use onceness_reference::protocol::{Answer, Request};
+use onceness_reference::protocol::{Answer, FetchReply, Request, Response};
 use onceness_reference::rules::Rules;
 
 use crate::facts::{At, Facts, NEVER};
@@ -66,8 +68,9 @@ impl Watch for Answers {
             findings.kept_in(claim_of(*request), *cell);
         }
         findings.note(Claim::Transactional, "answers not judged", explained.unjudged);
-        let odd = explained.odd.len() as u64;
-        findings.note(Claim::Transactional, "answers that are not Kafka's", odd);
+        for odd in &explained.odd {
+            deviate(history, odd, findings);
+        }
         for choice in unlike_default(&explained.rules) {
             findings.note(Claim::Transactional, choice, 1);
         }
@@ -79,23 +82,66 @@ impl Watch for Answers {
 
 fn accuse(history: &History, accusation: &Accusation, findings: &mut Findings) {
     let Some(request) = asked(history, accusation.request) else { return };
-    findings.broken_in(claim(request), &accusation.cells);
-    findings.accuse(claim(request), None, || {
-        let who = match lane(history, accusation.request) {
-            Some(Lane::Client(client)) => client.to_string(),
-            Some(Lane::Held(_)) => "a client, late,".to_owned(),
-            Some(Lane::Rig) | None => "the final reader".to_owned(),
-        };
-        let seen = answer(history, accusation.request).map_or_else(String::new, words::answer);
-        let instead: Vec<String> =
-            accusation.instead.iter().take(INSTEAD_MAX).map(words::answer).collect();
-        let story = format!(
-            "{who} asked {}: it was answered \"{seen}\", but a correct broker answers \"{}\"",
-            words::request(request),
-            instead.join("\" or \"")
-        );
+    let proof = |but: &str| {
+        let instead = accusation.instead.iter().take(INSTEAD_MAX).map(words::answer);
+        let instead = instead.collect::<Vec<_>>().join("\" or \"");
+        let story =
+            format!("{}, but {but} \"{instead}\"", exchanged(history, accusation.request, request));
         (evidence(history, accusation.request), story)
+    };
+    match should(&accusation.cells) {
+        Some(clause) => {
+            let what = format!("{}, a SHOULD, is not kept: {}", clause.id, clause.statement);
+            findings.deviate(claim(request), what, || proof("should be"));
+        }
+        None => {
+            findings.broken_in(claim(request), &accusation.cells);
+            findings.accuse(claim(request), None, || proof("a correct broker answers"));
+        }
+    }
+}
+
+/// The clause that was at stake, if nothing else was, and it is one that brokers should keep and need not.
+fn should(cells: &[Cell]) -> Option<&'static Clause> {
+    let mut at_stake = cells.iter().flat_map(|cell| cell.clauses());
+    let first = clauses::find(at_stake.next()?)?;
+    let alone = cells.iter().all(|cell| cell.clauses() == [first.id]);
+    (alone && first.level == Level::Should).then_some(first)
+}
+
+fn deviate(history: &History, odd: &Odd, findings: &mut Findings) {
+    let Some(request) = asked(history, odd.request) else { return };
+    let name = request.name();
+    let (what, instead) = match (answer(history, odd.request), odd.kafka) {
+        (Some(Err(code)), Some(kafka)) => {
+            let kafka = format!("Kafka refuses with {kafka}");
+            (format!("{name} refused with {code} where {kafka}"), format!("; {kafka}"))
+        }
+        (Some(Ok(Response::Fetched(reply))), _) if is_behind_itself(reply) => {
+            (format!("{name} whose high watermark is behind what it returns"), String::new())
+        }
+        _ => (format!("{name} that returns less than there is"), String::new()),
+    };
+    findings.deviate(claim(request), what, || {
+        let story = exchanged(history, odd.request, request) + &instead;
+        (evidence(history, odd.request), story)
     });
+}
+
+/// Kafka takes the watermark before it reads (`Partition.readRecords`), so that it may be older than what was read.
+fn is_behind_itself(reply: &FetchReply) -> bool {
+    reply.batches.last().is_some_and(|batch| batch.last >= reply.high_watermark)
+}
+
+/// Who asked what, and was answered what.
+fn exchanged(history: &History, place: u32, request: &Request) -> String {
+    let who = match lane(history, place) {
+        Some(Lane::Client(client)) => client.to_string(),
+        Some(Lane::Held(_)) => "a client, late,".to_owned(),
+        Some(Lane::Rig) | None => "the final reader".to_owned(),
+    };
+    let seen = answer(history, place).map_or_else(String::new, words::answer);
+    format!("{who} asked {}: it was answered \"{seen}\"", words::request(request))
 }
 
 /// The call that the request belongs to, or what was written down last before it.

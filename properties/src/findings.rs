@@ -3,8 +3,8 @@
 use onceness_reference::cells::Cell;
 use onceness_reference::ids::EventId;
 
-use crate::facts::At;
-use crate::verdict::{Claim, Verdict, Violation};
+use crate::facts::{At, NEVER};
+use crate::verdict::{Claim, Deviation, Verdict, Violation};
 
 /// More violations of one property and claim than this prove nothing new.
 pub const VIOLATIONS_MAX: usize = 8;
@@ -31,6 +31,7 @@ struct Found {
     /// How many of the violations a weakness explains. They have a limit of their own: they must not crowd out the rest.
     explained: usize,
     notes: Vec<Note>,
+    deviations: Vec<Deviation>,
     kept: Vec<Cell>,
     broken: Vec<Cell>,
 }
@@ -49,6 +50,11 @@ impl Findings {
     /// The notes for one claim.
     pub fn notes(&self, claim: Claim) -> &[Note] {
         &self.claims[claim as usize].notes
+    }
+
+    /// The deviations for one claim, each kind once.
+    pub fn deviations(&self, claim: Claim) -> &[Deviation] {
+        &self.claims[claim as usize].deviations
     }
 
     /// In which cells the claim was put to the test and kept: those where it was broken come apart.
@@ -88,15 +94,23 @@ impl Findings {
             return;
         }
         found.explained += usize::from(weakness.is_some());
-        let (mut evidence, story) = proof();
-        evidence.retain(|at| *at != crate::facts::NEVER);
-        evidence.sort_unstable();
-        evidence.dedup();
-        found.violations.push(Violation {
-            evidence: evidence.into_iter().map(EventId).collect(),
-            story,
-            weakness,
-        });
+        let (evidence, story) = proof();
+        let evidence = in_order(evidence);
+        found.violations.push(Violation { evidence, story, weakness });
+    }
+
+    /// Something is not as it should be, and breaks no promise. Only the first of a kind is kept.
+    pub(crate) fn deviate(
+        &mut self,
+        claim: Claim,
+        what: String,
+        proof: impl FnOnce() -> (Vec<At>, String),
+    ) {
+        let deviations = &mut self.claims[claim as usize].deviations;
+        if deviations.iter().all(|other| other.what != what) {
+            let (evidence, story) = proof();
+            deviations.push(Deviation { what, evidence: in_order(evidence), story });
+        }
     }
 
     /// Something allowed happened so often.
@@ -105,6 +119,13 @@ impl Findings {
             self.claims[claim as usize].notes.push(Note { what, times });
         }
     }
+}
+
+fn in_order(mut evidence: Vec<At>) -> Vec<EventId> {
+    evidence.retain(|at| *at != NEVER);
+    evidence.sort_unstable();
+    evidence.dedup();
+    evidence.into_iter().map(EventId).collect()
 }
 
 #[cfg(test)]

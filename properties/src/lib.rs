@@ -44,7 +44,7 @@ mod upserts;
 
 pub use facts::Facts;
 pub use findings::{Findings, Note, VIOLATIONS_MAX};
-pub use verdict::{Claim, Verdict, Violation};
+pub use verdict::{Claim, Deviation, Verdict, Violation};
 
 /// One promise, and how to see whether it was kept.
 #[derive(Debug)]
@@ -104,6 +104,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What is allowed and was counted.
     pub notes: Vec<Note>,
+    /// What breaks no promise and is not as it should be, each kind once.
+    pub deviations: Vec<Deviation>,
     /// The cells of the tables of states and requests in which the promise was put to the test and kept, where that is known.
     pub kept: Vec<Cell>,
     /// Those in which it was broken, in one of them at least.
@@ -156,6 +158,7 @@ pub fn judge(history: &History) -> Vec<Judgement> {
                 claim: *claim,
                 verdict: findings.verdict(*claim),
                 notes: findings.notes(*claim).to_vec(),
+                deviations: findings.deviations(*claim).to_vec(),
                 kept: kept.to_vec(),
                 broken: broken.to_vec(),
             }

@@ -69,3 +69,14 @@ pub struct Violation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weakness: Option<&'static str>,
 }
+
+/// What breaks no promise and is not as it should be: another answer than Kafka's, or a clause that is a SHOULD.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deviation {
+    /// What deviates, in the same words wherever it is seen.
+    pub what: String,
+    /// The events that show it, in order.
+    pub evidence: Vec<EventId>,
+    /// What happened, told in one sentence.
+    pub story: String,
+}

@@ -59,6 +59,9 @@ pub(crate) fn certify(args: CertifyArgs, config: Config) -> Result<Exit, Refusal
             tell(&error.to_string());
         }
     }
+    if let Err(error) = folder.remove_folder("deviations") {
+        tell(&error.to_string());
+    }
     let rig = Rig { folder: Some(folder.clone()), config, ..Rig::default() };
     tell(&format!("certifying {target}, seed {}", options.seed));
     let mut report = complete(async {

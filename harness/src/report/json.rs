@@ -8,7 +8,7 @@ use onceness_reference::plan::Fault;
 use serde::Serialize;
 
 use super::covered::{CellReport, ClauseReport};
-use super::{Accepted, AcceptedBreach, ClaimReport, Failure, Report};
+use super::{Accepted, AcceptedBreach, ClaimReport, Deviated, Failure, Report};
 use crate::search::{Broken, Ended};
 use crate::shrink::ShrinkEnded;
 
@@ -35,6 +35,7 @@ pub fn render(report: &Report) -> String {
         clauses: &report.covered.clauses,
         states: &report.covered.cells,
         failures: report.failures.iter().map(Failed::of).collect(),
+        deviations: &report.deviations,
         accepted: &report.accepted,
         accepted_breaches: &report.breaches,
         broke: &report.broke,
@@ -75,6 +76,7 @@ struct Summary<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     states: &'a [CellReport],
     failures: Vec<Failed<'a>>,
+    deviations: &'a [Deviated],
     accepted: &'a [Accepted],
     accepted_breaches: &'a [AcceptedBreach],
     broke: &'a [Broken],

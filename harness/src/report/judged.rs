@@ -10,7 +10,7 @@ use super::style::{BAD, GOOD, NOTE, count, paint};
 use super::timeline;
 use crate::exit::Exit;
 use crate::options::Options;
-use crate::trial::{Kind, violations};
+use crate::trial::{Kind, deviations, violations};
 
 /// Kinds of violations, each with the claims that it breaks.
 type Kinds<'a> = BTreeMap<Kind, (Vec<&'static str>, &'a Violation)>;
@@ -74,6 +74,13 @@ impl Judged {
             let title = format!("{kind}, accepted: {}\n", violation.story);
             text += &paint(NOTE, title);
         }
+        for (what, deviation) in deviations(&self.judgements, &options.claims) {
+            text += &paint(NOTE, format!("deviation: {what}\n"));
+            if !whole {
+                text += &timeline::render(&self.history, &deviation.evidence, false);
+            }
+            text += &paint(NOTE, format!("  => {}\n", deviation.story));
+        }
         text + &self.sum(options)
     }
 
@@ -107,6 +114,7 @@ impl Judged {
             "version": 1,
             "exit": self.exit(options).code(),
             "verdicts": verdicts.collect::<Vec<_>>(),
+            "deviations": deviations(&self.judgements, &options.claims).values().collect::<Vec<_>>(),
         })
     }
 }

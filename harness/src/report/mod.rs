@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use onceness_properties::Claim;
 use onceness_reference::features::Features;
+use onceness_reference::ids::EventId;
 use onceness_reference::plan::{Fault, Plan};
 use onceness_reference::profile::Profile;
 use serde::Serialize;
@@ -62,6 +63,8 @@ pub struct Report {
     pub covered: Covered,
     /// The failures, each kind once, in the order of the first case that showed it.
     pub failures: Vec<Failure>,
+    /// What broke no promise and is not as it should be, in the order of the first case that showed it.
+    pub deviations: Vec<Deviated>,
     /// The accepted weaknesses that were met.
     pub accepted: Vec<Accepted>,
     /// The accepted breaches of the target, met or not.
@@ -141,6 +144,25 @@ pub struct Failure {
     pub folder: Option<std::path::PathBuf>,
 }
 
+/// A kind of deviation, with its first example.
+#[derive(Debug, Serialize)]
+pub struct Deviated {
+    /// What deviates.
+    pub what: String,
+    /// In how many cases.
+    pub cases: u64,
+    /// The first of them, counted from 1.
+    pub first_case: u64,
+    /// Its seed.
+    pub seed: u64,
+    /// The events of its history that show it.
+    pub evidence: Vec<EventId>,
+    /// What happened there, in one sentence.
+    pub story: String,
+    /// The command that shows it.
+    pub look: String,
+}
+
 /// An accepted weakness that was met.
 #[derive(Debug, Serialize)]
 pub struct Accepted {
@@ -216,6 +238,7 @@ impl Report {
             claims: claims(&searched.tally, features, options),
             covered: Covered::of(&searched.coverage, features, options),
             failures: Vec::new(),
+            deviations: Vec::new(),
             accepted: Accepted::all(weaknesses_met(&searched.accepted, options)),
             breaches: breaches(searched, features, options),
             deny_stale: options.deny_stale,

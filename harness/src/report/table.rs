@@ -22,6 +22,7 @@ pub fn render(report: &Report) -> String {
     text += &table(report);
     text += &report.covered.render();
     text += &choices(report);
+    text += &deviations(report);
     text += &weaknesses(report);
     text += &breaches(report);
     text += &troubles(report);
@@ -93,6 +94,24 @@ fn choices(report: &Report) -> String {
         true => lines,
         false => format!("\n{}\n{lines}", paint(NOTE, "by its answers a broker that")),
     }
+}
+
+fn deviations(report: &Report) -> String {
+    let mut text = match report.deviations.is_empty() {
+        true => String::new(),
+        false => format!("\n{}\n", paint(NOTE, "breaks no promise, and is not as it should be")),
+    };
+    for one in &report.deviations {
+        let first = thousands(one.first_case);
+        text += &format!(
+            "  {}: {}, first in case {first} (seed {})\n",
+            one.what,
+            count(one.cases, "case"),
+            one.seed
+        );
+        text += &paint(DIM, format!("    {}\n    look at it:  {}\n", one.story, one.look));
+    }
+    text
 }
 
 fn weaknesses(report: &Report) -> String {
@@ -265,7 +284,9 @@ mod tests {
     use onceness_reference::plan::Fault;
 
     use super::super::covered::Covered;
-    use super::super::{Accepted, AcceptedBreach, ClaimReport, PropertyReport, Report, Word};
+    use super::super::{
+        Accepted, AcceptedBreach, ClaimReport, Deviated, PropertyReport, Report, Word,
+    };
     use super::render;
     use crate::accept::Breach;
     use crate::search::Ended;
@@ -321,6 +342,15 @@ mod tests {
             ],
             covered: Covered::default(),
             failures: Vec::new(),
+            deviations: vec![Deviated {
+                what: "EndTxn refused with NOPE (1) where Kafka refuses with NO (2)".to_owned(),
+                cases: 2,
+                first_case: 1_234,
+                seed: 9,
+                evidence: Vec::new(),
+                story: "c0 asked EndTxn: it was answered \"refused with NOPE (1)\"".to_owned(),
+                look: "onceness check report/deviations/1/history.jsonl".to_owned(),
+            }],
             accepted: vec![Accepted {
                 weakness: "KAFKA-1",
                 title: "something",
@@ -346,6 +376,11 @@ mod tests {
 
             by its answers a broker that
               raises the epoch by two when it fences a transaction (as Kafka 4.0.0): 2 cases
+
+            breaks no promise, and is not as it should be
+              EndTxn refused with NOPE (1) where Kafka refuses with NO (2): 2 cases, first in case 1,234 (seed 9)
+                c0 asked EndTxn: it was answered "refused with NOPE (1)"
+                look at it:  onceness check report/deviations/1/history.jsonl
 
             accepted known weakness KAFKA-1 in 2 cases: something
               It happens.

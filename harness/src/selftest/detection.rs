@@ -147,15 +147,15 @@ impl Detection {
         match &first {
             Some((kind, found)) => self.hits.push(Hit {
                 seed,
-                cases: found.first.index + 1,
+                cases: found.index + 1,
                 kind: *kind,
-                claims: found.first.claims.clone(),
+                claims: found.example.claims.clone(),
             }),
             None if searched.ended == Ended::Complete => self.missed += 1,
             None => return None,
         }
         self.unfinished -= 1;
-        first.map(|(kind, found)| (kind, found.first))
+        first.map(|(kind, found)| (kind, found.example))
     }
 
     /// What is to be said of it.

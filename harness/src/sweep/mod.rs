@@ -17,6 +17,7 @@ use onceness_reference::text::plan_to_json;
 use serde::Serialize;
 
 use crate::certify::{clean, keep, quoted};
+use crate::firsts::First;
 use crate::options::Options;
 use crate::report::Failure;
 use crate::report::sweep::SweepReport;
@@ -245,12 +246,13 @@ fn keep_cells(
     }
 }
 
-fn as_found(kind: Kind, found: Found, options: &Options) -> Failure {
-    let Found { cells, index, plan, history, violation, claims } = found;
+fn as_found(kind: Kind, found: First<Found>, options: &Options) -> Failure {
+    let First { cases, index, example } = found;
+    let Found { plan, history, violation, claims } = example;
     Failure {
         kind,
         claims,
-        cases: cells,
+        cases,
         index: Some(index),
         drawn: None,
         original: plan.clone(),

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::observe::{Visit, aftermath, is_drained, visit};
 use super::points::is_loop;
 use super::{Address, Cell, Job, Mark};
+use crate::firsts::{self, First};
 use crate::folder::Slot;
 use crate::options::Options;
 use crate::rig::Rig;
@@ -37,19 +38,15 @@ pub(crate) struct Done {
     /// The plans of the violated ones, in order.
     pub(crate) violated: Vec<(Address, Plan)>,
     /// The failures, by kind, each as the first cell showed it.
-    pub(crate) found: BTreeMap<Kind, Found>,
+    pub(crate) found: BTreeMap<Kind, First<Found>>,
     /// What of all that is accepted was met, and in how many cells.
     pub(crate) accepted: BTreeMap<usize, u64>,
     /// Why it ended.
     pub(crate) ended: Ended,
 }
 
-/// A kind of failure.
+/// A cell that fails.
 pub(crate) struct Found {
-    /// In how many cells it was seen.
-    pub(crate) cells: u64,
-    /// The number of the first of them.
-    pub(crate) index: u64,
     pub(crate) plan: Plan,
     pub(crate) history: History,
     pub(crate) violation: Violation,
@@ -287,16 +284,12 @@ impl Done {
     ) {
         let kinds = findings(judgements, options, &mut self.accepted);
         for (kind, (violation, claims)) in kinds {
-            let earlier = self.found.get_mut(&kind);
-            let cells = earlier.as_ref().map_or(1, |found| found.cells + 1);
-            if let Some(found) = earlier
-                && found.index < index
-            {
-                found.cells = cells;
-                continue;
-            }
-            let (plan, history) = (plan.clone(), history.clone());
-            self.found.insert(kind, Found { cells, index, plan, history, violation, claims });
+            firsts::add(&mut self.found, kind, index, || Found {
+                plan: plan.clone(),
+                history: history.clone(),
+                violation,
+                claims,
+            });
         }
     }
 }

@@ -1,29 +1,44 @@
 //! The second judge, as a property: what it accuses and how it tells it.
 
 use expect_test::expect;
-use onceness_properties::Claim;
+use onceness_properties::{Claim, Verdict, judge};
+use onceness_reference::code::Code;
 use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::history::Record;
 use onceness_reference::ids::{ClientId, Key, Partition, Tag};
-use onceness_reference::plan::Delivery;
-use onceness_reference::protocol::{Answer, Batch, Request, Response, Session};
+use onceness_reference::plan::forge::Flaw;
+use onceness_reference::plan::{Delivery, Isolation};
+use onceness_reference::protocol::{
+    Answer, Batch, Body, FetchReply, LogBatch, Request, Response, Session,
+};
 
 use crate::story::{Story, producer};
 
 const PRODUCER: Session = Session { producer: 7, epoch: 0 };
 
+fn batch(first_sequence: i32) -> Batch {
+    let records = vec![Record { tag: Tag(1), key: Key(0), from: None }];
+    Batch { session: Some(PRODUCER), first_sequence, records }
+}
+
+fn send(batch: Batch) -> Request {
+    Request::Produce { partition: Partition(0), batch, acks: true, txn: None }
+}
+
 /// A producer sends a batch and, in want of an answer, sends it again. So it was answered.
 fn resent(second: Answer) -> Story {
+    sent_and([(send(batch(0)), second)])
+}
+
+/// A producer sends a batch, and then asks this and is answered so.
+fn sent_and<const N: usize>(then: [(Request, Answer); N]) -> Story {
     let mut story = Story::of([producer(Delivery::Idempotent)]);
-    let records = vec![Record { tag: Tag(1), key: Key(0), from: None }];
-    let batch = Batch { session: Some(PRODUCER), first_sequence: 0, records };
-    let send = Request::Produce { partition: Partition(0), batch, acks: true, txn: None };
     let init = Request::InitProducer { txn: None, expected: None };
-    for (request, answer) in [
+    let first = [
         (init, Ok(Response::Producer(PRODUCER))),
-        (send.clone(), Ok(Response::Appended(Some(0)))),
-        (send, second),
-    ] {
+        (send(batch(0)), Ok(Response::Appended(Some(0)))),
+    ];
+    for (request, answer) in first.into_iter().chain(then) {
         let of = story.history.exchanges.len() as u32;
         let lane = Lane::Client(ClientId(0));
         story.history.exchanges.push(Exchange::Asked { after: None, lane, request });
@@ -83,5 +98,89 @@ fn what_was_seen_is_named() {
         expect![[
             r#"e1: the final reader asked Produce to p0: producer 7 epoch 0 sequence 0, 1 record: it was answered "appended at 1", but a correct broker answers "appended at 0""#
         ]],
+    );
+}
+
+/// What it deviates in, and whether it holds all the same.
+fn deviates(story: &Story, expected: expect_test::Expect) {
+    let judgements = judge(&story.history);
+    let answers = judgements.iter().filter(|judgement| judgement.property.name == "answers");
+    let mut told = String::new();
+    for judgement in answers {
+        assert!(!matches!(judgement.verdict, Verdict::Violated(_)), "{judgement:?}");
+        for one in &judgement.deviations {
+            told += &format!("{}: {}\n  {}\n", judgement.claim.name(), one.what, one.story);
+        }
+        for note in &judgement.notes {
+            told += &format!("{}: {}\n", note.what, note.times);
+        }
+    }
+    expected.assert_eq(&told);
+}
+
+#[test]
+fn another_code_than_kafkas_is_a_deviation_and_told_once() {
+    let gap = || (send(batch(5)), Err(Code::INVALID_RECORD));
+    deviates(
+        &sent_and([gap(), gap()]),
+        expect![[r#"
+        idempotent: Produce refused with INVALID_RECORD (87) where Kafka refuses with OUT_OF_ORDER_SEQUENCE_NUMBER (45)
+          c0 asked Produce to p0: producer 7 epoch 0 sequence 5, 1 record: it was answered "refused with INVALID_RECORD (87)"; Kafka refuses with OUT_OF_ORDER_SEQUENCE_NUMBER (45)
+    "#]],
+    );
+}
+
+/// What comes after it cannot be known: was anything appended?
+#[test]
+fn what_a_broker_should_and_need_not_is_a_deviation() {
+    let acks = Request::Malformed {
+        flaw: Flaw::Acks,
+        partition: Partition(0),
+        batch: batch(1),
+        txn: None,
+    };
+    let next = (send(batch(1)), Ok(Response::Appended(Some(2))));
+    deviates(
+        &sent_and([(acks, Ok(Response::Appended(Some(1)))), next]),
+        expect![[r#"
+            idempotent: LOG-13, a SHOULD, is not kept: A number of acks other than -1, 0 and 1 is refused.
+              c0 asked Produce to p0, spoilt (Acks): producer 7 epoch 0 sequence 1, 1 record: it was answered "appended at 1", but should be "refused with INVALID_REQUIRED_ACKS (21)"
+            answers not judged: 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_fetch_may_tell_less_than_there_is_and_be_behind_itself() {
+    let stored = LogBatch {
+        base: 0,
+        last: 0,
+        session: Some(PRODUCER),
+        first_sequence: 0,
+        transactional: false,
+        body: Body::Records(vec![(0, Some(batch(0).records[0]))]),
+    };
+    let fetch = || Request::Fetch {
+        partition: Partition(0),
+        offset: 0,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let reply = |high_watermark, batches: &[LogBatch]| {
+        let (aborted, batches) = (Vec::new(), batches.to_vec());
+        Ok(Response::Fetched(FetchReply { high_watermark, last_stable: -1, aborted, batches }))
+    };
+    let story = sent_and([
+        (fetch(), reply(1, &[])),
+        (fetch(), reply(0, std::slice::from_ref(&stored))),
+        (fetch(), reply(1, std::slice::from_ref(&stored))),
+    ]);
+    deviates(
+        &story,
+        expect![[r#"
+            at-least-once: Fetch that returns less than there is
+              c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[], high watermark 1, last stable offset -1, aborted []"
+            at-least-once: Fetch whose high watermark is behind what it returns
+              c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[0 r1 of 7/0], high watermark 0, last stable offset -1, aborted []"
+        "#]],
     );
 }

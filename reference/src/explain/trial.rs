@@ -68,12 +68,12 @@ impl<'s, 'h> Trial<'s, 'h> {
         for (place, exchange) in (0..).zip(self.seen.exchanges) {
             match self.take(place, exchange) {
                 Ok(judged) => explained.judged.extend(judged),
-                Err(Stop::Accused(accusation)) => {
-                    explained.accusation = Some(accusation);
-                    break;
-                }
-                Err(Stop::TooMuch) => {
+                Err(stop) => {
                     explained.unjudged = self.seen.answers() - explained.judged.len() as u64;
+                    if let Stop::Accused(accusation) = stop {
+                        explained.unjudged -= 1;
+                        explained.accusation = Some(accusation);
+                    }
                     break;
                 }
             }

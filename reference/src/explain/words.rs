@@ -1,6 +1,5 @@
 //! Requests and answers in words, for people who know the protocol.
 
-use crate::code::Code;
 use crate::ids::{Offset, Partition};
 use crate::plan::{Isolation, Protocol};
 use crate::protocol::{Answer, Batch, Body, Ending, LogBatch, Member, Request, Response, Session};
@@ -105,11 +104,6 @@ fn stored(batch: &LogBatch) -> String {
         words += &format!(" of {}/{}", session.producer, session.epoch);
     }
     words
-}
-
-/// A code of an answer that does what was asked, or not.
-pub fn code(code: Option<Code>) -> String {
-    code.map_or_else(|| "does it".to_owned(), |code| format!("refuses with {code}"))
 }
 
 fn of(session: &Session) -> String {

@@ -120,7 +120,10 @@ fn deviate(history: &History, odd: &Odd, findings: &mut Findings) {
         (Some(Ok(Response::Fetched(reply))), _) if is_behind_itself(reply) => {
             (format!("{name} whose high watermark is behind what it returns"), String::new())
         }
-        _ => (format!("{name} that returns less than there is"), String::new()),
+        (Some(Ok(Response::Fetched(reply))), _) if !reply.batches.is_empty() => {
+            (format!("{name} whose end of what is stable, or of all, is too low"), String::new())
+        }
+        _ => (format!("{name} that returns nothing where there is something"), String::new()),
     };
     findings.deviate(claim(request), what, || {
         let story = exchanged(history, odd.request, request) + &instead;

@@ -177,7 +177,7 @@ fn a_fetch_may_tell_less_than_there_is_and_be_behind_itself() {
     deviates(
         &story,
         expect![[r#"
-            at-least-once: Fetch that returns less than there is
+            at-least-once: Fetch that returns nothing where there is something
               c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[], high watermark 1, last stable offset -1, aborted []"
             at-least-once: Fetch whose high watermark is behind what it returns
               c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[0 r1 of 7/0], high watermark 0, last stable offset -1, aborted []"

@@ -397,7 +397,13 @@ impl Log {
     fn learn(&mut self, rules: &Rules, batch: &LogBatch) {
         let Some(session) = batch.session else { return };
         if batch.transactional {
-            self.waiting.retain(|waiting| waiting.session.producer != session.producer);
+            let marker = matches!(batch.body, Body::Marker(_));
+            // Over TV2 the next transaction may have begun before the marker of the last one is here (KAFKA-18575).
+            let is_of_next =
+                |waiting: &Waiting| marker && waiting.fresh && waiting.session == session;
+            self.waiting.retain(|waiting| {
+                waiting.session.producer != session.producer || is_of_next(waiting)
+            });
         }
         let place = self.place(session);
         let producer = &mut self.producers[place];

@@ -12,6 +12,8 @@ pub(super) struct Touches {
     /// It decides a transaction, whose markers then come wherever that was.
     decides: bool,
     changes: bool,
+    /// A marker is owed where it looks.
+    awaited: bool,
 }
 
 impl Touches {
@@ -42,6 +44,7 @@ impl Touches {
                     | Request::FetchByte { .. }
                     | Request::ListOffsets { .. }
             ),
+            awaited: false,
         }
     }
 
@@ -57,8 +60,10 @@ impl Touches {
         self.changes
     }
 
-    /// It waits until these are written, and so comes after whatever was at their places before.
-    pub(super) fn wait_for(&mut self, owed: &[Marker]) {
+    /// Of these it waits for some, and so comes after whatever was at their places before; others may come between it and who
+    /// looks where it does.
+    pub(super) fn reckon_with(&mut self, owed: &[Marker]) {
+        self.awaited |= owed.iter().any(|marker| self.sees(marker));
         let awaited = owed.iter().filter(|marker| self.txn == Some(marker.txn));
         let places: Vec<Place> = awaited.filter_map(|marker| marker.place).collect();
         self.places.extend(places);
@@ -87,7 +92,7 @@ impl Touches {
         let same_txn = self.txn.is_some() && self.txn == other.txn;
         let same_place = self.places.iter().any(|place| other.places.contains(place));
         let marked = other.decides && other.txn.is_some() && !self.places.is_empty();
-        (self.changes || other.changes) && (same_txn || same_place || marked)
+        (self.changes || other.changes || self.awaited) && (same_txn || same_place || marked)
     }
 
     /// Whether the marker is written where the request looks.

@@ -185,6 +185,29 @@ fn a_marker_comes_between_two_that_only_look() {
     assert_eq!((explained.accusation, explained.judged.len()), (None, 5));
 }
 
+/// The same where the transaction was decided before: the broker writes the marker when it likes.
+#[test]
+fn a_marker_that_is_owed_comes_between_two_that_only_look() {
+    let mut wire = Wire::default();
+    let (txn, partition) = (TxnId(0), Partition(0));
+    let init = Request::InitProducer { txn: Some(txn), expected: None };
+    wire.says(init, Ok(Response::Producer(PRODUCER)));
+    let add = Request::AddPartition { txn, session: PRODUCER, partition };
+    wire.says(add, Ok(Response::Done));
+    let (session, ending, protocol) = (PRODUCER, Ending::Commit, Protocol::Tv1);
+    let end = Request::EndTxn { txn, session, ending, protocol };
+    wire.says(end, Ok(Response::Ended(PRODUCER)));
+    let list =
+        Request::ListOffsets { partition, earliest: false, isolation: Isolation::ReadUncommitted };
+    let late = wire.ask(1, list.clone());
+    let early = wire.ask(2, list.clone());
+    wire.answer(late, Ok(Response::Listed(1)));
+    wire.answer(early, Ok(Response::Listed(0)));
+    // Once it has been seen there is no way back.
+    let wrong = wire.says(list, Ok(Response::Listed(0)));
+    assert_eq!(wire.explained().accusation.map(|accused| accused.request), Some(wrong));
+}
+
 #[test]
 fn what_was_read_once_stays() {
     let mut wire = Wire::default();

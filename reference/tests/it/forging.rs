@@ -96,6 +96,20 @@ fn a_lower_sequence_that_waits() {
     assert_eq!(talk.send_in(Tv1, P0, session, 2, 1), Ok(4), "two markers later");
 }
 
+/// Over TV2 the marker has the epoch of the next transaction, and leaves alone what waits for that (KAFKA-18575).
+#[test]
+fn a_lower_sequence_of_the_next_transaction_that_waits() {
+    let mut talk = Talk::new();
+    let session = talk.init().unwrap();
+    let next = Session { epoch: session.epoch + 1, ..session };
+    assert_eq!(talk.send_in(Tv2, P0, session, 0, 1), Ok(0));
+    assert_eq!(talk.send_in(Tv2, P0, next, 0, 1), Err(Code::INVALID_PRODUCER_EPOCH));
+    assert_eq!(talk.end(Tv2, session, Abort), Ok(next));
+    talk.finish();
+    assert_eq!(talk.send(next, 0, 1), Ok(2), "a marker later");
+    assert_eq!(talk.send_in(Tv2, P0, next, 1, 1), Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER));
+}
+
 /// KIP-360 in the middle of a transaction: it is aborted, and the epoch that fences it is the producer's.
 #[test]
 fn a_producer_that_starts_again_in_its_transaction() {

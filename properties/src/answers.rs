@@ -91,7 +91,11 @@ fn accuse(history: &History, accusation: &Accusation, findings: &mut Findings) {
     };
     match should(&accusation.cells) {
         Some(clause) => {
-            let what = format!("{}, a SHOULD, is not kept: {}", clause.id, clause.statement);
+            let what = format!(
+                "{}, a SHOULD, is not kept: {}",
+                clause.id,
+                clause.statement.trim_end_matches('.')
+            );
             findings.deviate(claim(request), what, || proof("should be"));
         }
         None => {

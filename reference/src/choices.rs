@@ -158,6 +158,21 @@ pub const CHOICES: &[Choice] = &[
         ],
     },
     Choice {
+        name: "opening what is open",
+        source: "KIP-98 (5.3: the transaction is completed first); TransactionCoordinator.scala:151 (51 until it is)",
+        shows: Some(opens_again),
+        values: &[
+            value(
+                "refuses InitProducerId for the moment while it aborts the open transaction",
+                |rules| rules.init_waits = false,
+            ),
+            value(
+                "answers InitProducerId when the open transaction is aborted (as kfake)",
+                |rules| rules.init_waits = true,
+            ),
+        ],
+    },
+    Choice {
         name: "the last epoch",
         source: "TransactionMetadata.scala:165 (only that epochs end, and what comes then)",
         shows: Some(|seen| {

@@ -18,6 +18,9 @@ pub struct Rules {
     /// One that names its session in the middle of its own transaction, which is aborted, is given the fencing epoch
     /// afterwards. Before Kafka 4.0 it was fenced itself.
     pub renews_fenced: bool,
+    /// InitProducerId waits for the transaction that it aborts, or that was decided before: the epoch is raised when that is
+    /// complete, and then it is answered. By Kafka the epoch is raised first, and it is refused for the moment (51).
+    pub init_waits: bool,
     /// The highest epoch that a client may be given (Kafka: 32766). After it a new producer id begins.
     pub epoch_max: i16,
     /// Markers are written some time after EndTxn was answered, rather than at once.
@@ -57,6 +60,7 @@ impl Default for Rules {
             old_duplicate: Code::OUT_OF_ORDER_SEQUENCE_NUMBER,
             fencing_bump: 1,
             renews_fenced: true,
+            init_waits: false,
             epoch_max: i16::MAX - 1,
             markers_lag: true,
             repeats_markers: true,
@@ -87,7 +91,12 @@ impl Rules {
             Permitted { name: "as Kafka chooses", rules: kafka },
             Permitted {
                 name: "a restart remembers five batches, markers come at once",
-                rules: Rules { window_after_restart: 5, markers_lag: false, ..kafka },
+                rules: Rules {
+                    window_after_restart: 5,
+                    markers_lag: false,
+                    init_waits: true,
+                    ..kafka
+                },
             },
             Permitted {
                 name: "old duplicates are answered 46, commits burn offsets",

@@ -148,7 +148,11 @@ impl Coordinator {
         match txn.state {
             State::Prepare(_) => Err(Refused::because(Code::CONCURRENT_TRANSACTIONS)),
             State::Ongoing if !rules.wrong.transactions.adopts => {
-                Err(Refused { code: Code::CONCURRENT_TRANSACTIONS, markers: txn.fence(rules, id) })
+                let markers = match rules.init_waits {
+                    true => txn.prepare(rules, id, Ending::Abort, txn.session),
+                    false => txn.fence(rules, id),
+                };
+                Err(Refused { code: Code::CONCURRENT_TRANSACTIONS, markers })
             }
             State::Ongoing => {
                 txn.session.epoch += 1;

@@ -277,6 +277,11 @@ impl Broker {
         self.coordinator.places(txn)
     }
 
+    /// How it behaves.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Markers of ended transactions that are yet to be written.
     pub(crate) fn owed(&self) -> &[Marker] {
         &self.markers
@@ -396,15 +401,21 @@ impl Broker {
         let Some(txn) = txn else {
             return Ok(Response::Producer(self.coordinator.fresh()));
         };
-        match self.coordinator.init(&self.rules, txn, expected) {
-            Ok(session) => Ok(Response::Producer(session)),
-            Err(refused) => {
-                if !self.rules.wrong.transactions.forgets_fenced_markers {
-                    self.schedule(refused.markers);
-                }
-                Err(refused.code)
-            }
+        let refused = match self.coordinator.init(&self.rules, txn, expected) {
+            Ok(session) => return Ok(Response::Producer(session)),
+            Err(refused) => refused,
+        };
+        if !self.rules.wrong.transactions.forgets_fenced_markers {
+            self.schedule(refused.markers);
         }
+        if !self.rules.init_waits || refused.code != Code::CONCURRENT_TRANSACTIONS {
+            return Err(refused.code);
+        }
+        let owed = (0..).zip(&self.markers).filter(|(_, marker)| marker.txn == txn);
+        let owed: Vec<usize> = owed.map(|(place, _)| place).collect();
+        self.write_owed(&owed);
+        let opened = self.coordinator.init(&self.rules, txn, expected);
+        opened.map(Response::Producer).map_err(|refused| refused.code)
     }
 
     fn produce(

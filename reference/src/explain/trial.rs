@@ -257,7 +257,10 @@ impl<'s, 'h> Trial<'s, 'h> {
             next += 1;
             let Some(asked) = self.seen.asked(one) else { continue };
             let mut touches = asked.touches.clone();
-            self.possible.iter().for_each(|one| touches.reckon_with(one.world.owed()));
+            for Possible { world, .. } in &self.possible {
+                touches.reckon_with(world.owed());
+                touches.reach(world.completes(asked.request));
+            }
             let others = self.pending.iter().filter(|other| **other != one);
             let mut others = others.filter_map(|other| self.seen.asked(*other));
             if let Some(txn) = others.find_map(|other| touches.may_wait_for(&other.touches)) {

@@ -122,6 +122,16 @@ impl World {
         self.broker.places(txn)
     }
 
+    /// Where the request writes markers itself, if it waits for what it aborts.
+    pub(super) fn completes(&self, request: &Request) -> &[Place] {
+        match request {
+            Request::InitProducer { txn: Some(txn), .. } if self.broker.rules().init_waits => {
+                self.places(*txn)
+            }
+            _ => &[],
+        }
+    }
+
     /// Every world that this one may be after a restart. What was written by then of what is owed shows only now: what is not
     /// complete is written again.
     pub(super) fn restarted(self) -> Result<Vec<World>, TooMuch> {
@@ -189,7 +199,9 @@ impl World {
             untouched.push(self.clone());
             untouched.extend(self.admit(number, asked)?);
         }
-        let orders = orders(self.broker.owed(), &asked.touches).ok_or(TooMuch)?;
+        let mut touches = asked.touches.clone();
+        touches.reach(self.completes(asked.request));
+        let orders = orders(self.broker.owed(), &touches).ok_or(TooMuch)?;
         for order in &orders[1..] {
             let mut world = self.clone();
             world.broker.write_owed(order);

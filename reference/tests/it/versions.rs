@@ -33,6 +33,23 @@ fn who_names_its_session_in_its_own_transaction_may_be_fenced() {
     }
 }
 
+/// One request where Kafka wants two: also while the markers of a commit are owed.
+#[test]
+fn who_opens_what_is_open_may_have_to_wait() {
+    let rules = Rules { init_waits: true, ..Rules::default() };
+    for decided in [false, true] {
+        let (mut talk, session) = open(rules);
+        if decided {
+            talk.end(Tv1, session, Commit).unwrap();
+        }
+        assert_eq!(talk.init(), Ok(epochs_on(session, 1)), "decided: {decided}");
+        assert_eq!(talk.broker.work(), 0, "all markers are written");
+        let endings = talk.markers(P0).into_iter().map(|(_, ending)| ending);
+        let ending = if decided { Commit } else { Abort };
+        assert_eq!(endings.collect::<Vec<_>>(), [ending], "decided: {decided}");
+    }
+}
+
 /// A newer epoch that nobody gave out: its writes join the transaction, and the marker of that is an older one.
 #[test]
 fn a_newer_epoch_may_write_into_what_is_open() {

@@ -21,7 +21,7 @@ use onceness_reference::cells::Cell;
 use onceness_reference::choices::unlike_default;
 use onceness_reference::clauses::{self, Clause, Level};
 use onceness_reference::exchanges::{Exchange, Lane};
-use onceness_reference::explain::{Accusation, Odd, explain, words};
+use onceness_reference::explain::{Accusation, Odd, Oddity, explain, words};
 use onceness_reference::features::Features;
 use onceness_reference::history::{Event, History};
 use onceness_reference::ids::ClientId;
@@ -114,20 +114,28 @@ fn should(cells: &[Cell]) -> Option<&'static Clause> {
 }
 
 fn deviate(history: &History, odd: &Odd, findings: &mut Findings) {
-    let Some(request) = asked(history, odd.request) else { return };
+    let (Some(request), Some(seen)) = (asked(history, odd.request), answer(history, odd.request))
+    else {
+        return;
+    };
     let name = request.name();
-    let (what, instead) = match (answer(history, odd.request), odd.kafka) {
-        (Some(Err(code)), Some(kafka)) => {
+    let (what, instead) = match (odd.how, seen) {
+        (Oddity::Refused(kafka), Err(code)) => {
             let kafka = format!("Kafka refuses with {kafka}");
             (format!("{name} refused with {code} where {kafka}"), format!("; {kafka}"))
         }
-        (Some(Ok(Response::Fetched(reply))), _) if is_behind_itself(reply) => {
+        (Oddity::Behind, Ok(Response::Fetched(reply))) if is_behind_itself(reply) => {
             (format!("{name} whose high watermark is behind what it returns"), String::new())
         }
-        (Some(Ok(Response::Fetched(reply))), _) if !reply.batches.is_empty() => {
-            (format!("{name} whose end of what is stable, or of all, is too low"), String::new())
+        (Oddity::Behind | Oddity::Refused(_), _) => {
+            (format!("{name} whose end of all, or of what is stable, is too low"), String::new())
         }
-        _ => (format!("{name} that returns nothing where there is something"), String::new()),
+        (Oddity::Nothing, _) => {
+            (format!("{name} that returns nothing where there is something"), String::new())
+        }
+        (Oddity::Marker, _) => {
+            (format!("{name} of a marker with another epoch than Kafka's"), String::new())
+        }
     };
     findings.deviate(claim(request), what, || {
         let story = exchanged(history, odd.request, request) + &instead;

@@ -5,7 +5,7 @@ use crate::code::Code;
 use crate::exchanges::Exchange;
 use crate::plan::Protocol;
 use crate::protocol::{Ending, Request};
-use crate::rules::Rules;
+use crate::rules::{Rules, Starts};
 
 /// One thing that the protocol leaves open, or that differs between versions.
 #[derive(Debug)]
@@ -186,6 +186,24 @@ pub const CHOICES: &[Choice] = &[
         ],
     },
     Choice {
+        name: "the epoch of markers",
+        source: "KIP-890 (no client is told of it)",
+        shows: Some(|seen| {
+            matches!(request(seen), Some(Request::EndTxn { protocol: Protocol::Tv2, .. }))
+        }),
+        values: &[
+            value("over TV2 writes markers in the epoch of the next transaction", |rules| {
+                rules.marks_next_epoch = true;
+            }),
+            value(
+                "over TV2 writes markers in the epoch of their transaction (as kfake)",
+                |rules| {
+                    rules.marks_next_epoch = false;
+                },
+            ),
+        ],
+    },
+    Choice {
         name: "when markers are written",
         source: "TransactionCoordinator.scala:692",
         shows: None,
@@ -282,17 +300,20 @@ pub const CHOICES: &[Choice] = &[
     },
     Choice {
         name: "the first sequence number",
-        source: "KAFKA-18202",
+        source: "KAFKA-18202; KAFKA-15591 (since apache/kafka#23234 in an empty partition)",
         shows: Some(|seen| match request(seen) {
             Some(Request::Produce { batch, .. }) => batch.first_sequence > 0,
             _ => false,
         }),
         values: &[
             value("takes no other first sequence number than 0 over TV2", |rules| {
-                rules.starts_at_zero = true;
+                rules.starts_at_zero = Starts::OverTv2;
             }),
             value("takes any first sequence number (as before KAFKA-18202)", |rules| {
-                rules.starts_at_zero = false;
+                rules.starts_at_zero = Starts::Never;
+            }),
+            value("takes no other first sequence number than 0 (as kfake)", |rules| {
+                rules.starts_at_zero = Starts::Always;
             }),
         ],
     },

@@ -23,6 +23,9 @@ pub struct Rules {
     pub init_waits: bool,
     /// The highest epoch that a client may be given (Kafka: 32766). After it a new producer id begins.
     pub epoch_max: i16,
+    /// Over TV2 a marker bears the epoch of the next transaction, so that leaders themselves refuse what comes late (KIP-890).
+    /// Else it bears that of its own, and the coordinator alone refuses.
+    pub marks_next_epoch: bool,
     /// Markers are written some time after EndTxn was answered, rather than at once.
     pub markers_lag: bool,
     /// A restart sends all markers of a transaction again that is decided and not complete, also those that stand already
@@ -44,8 +47,8 @@ pub struct Rules {
     /// A write over TV1, too, is of the transaction that is open in the partition only if it has its epoch. Before
     /// KAFKA-14563, which came with TV2, the producer id was enough, and nobody was asked about a newer epoch.
     pub open_by_epoch: bool,
-    /// Over TV2 the first batch of a producer in a partition must have the sequence number 0 (KAFKA-18202).
-    pub starts_at_zero: bool,
+    /// Which first batches of a producer in a partition must have the sequence number 0.
+    pub starts_at_zero: Starts,
     /// The leader asks the coordinator before it takes a transactional write (KIP-890 part 1, Kafka 3.6). Without it a
     /// late write can open a transaction that nobody ends.
     pub verifies_writes: bool,
@@ -62,6 +65,7 @@ impl Default for Rules {
             renews_fenced: true,
             init_waits: false,
             epoch_max: i16::MAX - 1,
+            marks_next_epoch: true,
             markers_lag: true,
             repeats_markers: true,
             burns_offsets: false,
@@ -71,7 +75,7 @@ impl Default for Rules {
             commit_after_abort: Code::INVALID_TXN_STATE,
             completing_first: false,
             open_by_epoch: true,
-            starts_at_zero: true,
+            starts_at_zero: Starts::OverTv2,
             verifies_writes: true,
             wrong: Wrongs::default(),
         }
@@ -93,8 +97,10 @@ impl Rules {
                 name: "a restart remembers five batches, markers come at once",
                 rules: Rules {
                     window_after_restart: 5,
+                    marks_next_epoch: false,
                     markers_lag: false,
                     init_waits: true,
+                    starts_at_zero: Starts::Always,
                     ..kafka
                 },
             },
@@ -128,7 +134,7 @@ impl Rules {
                     renews_fenced: false,
                     epoch_first: false,
                     open_by_epoch: false,
-                    starts_at_zero: false,
+                    starts_at_zero: Starts::Never,
                     ..kafka
                 },
             },
@@ -138,6 +144,17 @@ impl Rules {
             },
         ]
     }
+}
+
+/// Of which producers that a partition does not know the first batch must have the sequence number 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Starts {
+    /// Of none: the broker may have forgotten them.
+    Never,
+    /// Of those whose transactions are of TV2, which start anew with every one (KAFKA-18202).
+    OverTv2,
+    /// Of all, so that no batch in flight overtakes the first (KAFKA-15591).
+    Always,
 }
 
 /// A correct broker.

@@ -143,7 +143,7 @@ fn what_a_broker_should_and_need_not_is_a_deviation() {
     deviates(
         &sent_and([(acks, Ok(Response::Appended(Some(1)))), next]),
         expect![[r#"
-            idempotent: LOG-13, a SHOULD, is not kept: A number of acks other than -1, 0 and 1 is refused.
+            idempotent: LOG-13, a SHOULD, is not kept: A number of acks other than -1, 0 and 1 is refused
               c0 asked Produce to p0, spoilt (Acks): producer 7 epoch 0 sequence 1, 1 record: it was answered "appended at 1", but should be "refused with INVALID_REQUIRED_ACKS (21)"
             answers not judged: 1
         "#]],

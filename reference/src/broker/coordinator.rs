@@ -433,13 +433,13 @@ impl Txn {
         let stale = rules.wrong.dedup.accepts_stale_epochs && session.epoch < self.session.epoch;
         match (self.state, ending) {
             (State::Ongoing, _) if current || stale => {
-                let bumped = self.bump(rules, fresh);
-                Ok(self.end(rules, id, ending, bumped))
+                let marker = self.bump(rules, fresh);
+                Ok(self.end(rules, id, ending, marker))
             }
             // Aborting nothing is allowed: a client that does not know its state may make sure.
             (State::Empty | State::Complete(_), Ending::Abort) if current => {
-                let bumped = self.bump(rules, fresh);
-                Ok(self.end(rules, id, ending, bumped))
+                let marker = self.bump(rules, fresh);
+                Ok(self.end(rules, id, ending, marker))
             }
             (State::Empty | State::Complete(_), Ending::Commit) if current => {
                 Err(Code::INVALID_TXN_STATE)
@@ -483,15 +483,17 @@ impl Txn {
             && session.epoch > self.session.epoch
     }
 
-    /// The session that goes on after this end. When the epoch runs out a new producer id takes over.
+    /// Raises the epoch for what comes after this end, and tells which its markers bear. When the epoch runs out a new producer
+    /// id takes over.
     fn bump(&mut self, rules: &Rules, fresh: Session) -> Session {
+        let ended = self.session;
         if self.session.epoch >= rules.epoch_max {
             self.previous = Some(self.session);
             self.next = Some(self.after_last(rules, fresh));
         }
-        self.told = Some(self.session);
+        self.told = Some(ended);
         self.session.epoch += 1;
-        self.session
+        if rules.marks_next_epoch { self.session } else { ended }
     }
 
     fn end(&mut self, rules: &Rules, id: TxnId, ending: Ending, marker: Session) -> Ended {

@@ -9,7 +9,7 @@ use crate::history::Record;
 use crate::ids::Offset;
 use crate::plan::Isolation;
 use crate::protocol::{Batch, Body, Ending, FetchReply, LogBatch, Session};
-use crate::rules::Rules;
+use crate::rules::{Rules, Starts};
 
 use super::producer::{Producer, WINDOW, last_sequence, precedes, sequence_after};
 
@@ -343,10 +343,12 @@ impl Log {
             // Once a client of fresh epochs was here, no other write of its producer starts anywhere else either.
             let of_fresh =
                 |waiting: &Waiting| waiting.session.producer == session.producer && waiting.fresh;
-            let fresh = fresh_epochs || self.waiting.iter().any(of_fresh);
-            let starts_at_zero = rules.starts_at_zero && !wrong.accepts_gaps;
-            let starts_wrong = fresh && first_sequence != 0 && starts_at_zero;
-            return match starts_wrong {
+            let starts_at_zero = match rules.starts_at_zero {
+                Starts::Never => false,
+                Starts::OverTv2 => fresh_epochs || self.waiting.iter().any(of_fresh),
+                Starts::Always => true,
+            };
+            return match starts_at_zero && first_sequence != 0 && !wrong.accepts_gaps {
                 true => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
                 false => Ok(()),
             };

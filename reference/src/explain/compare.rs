@@ -1,5 +1,6 @@
 //! What the model answers beside what the broker answered: the same, odd or different.
 
+use super::Oddity;
 use crate::code::Code;
 use crate::plan::Isolation;
 use crate::protocol::{Answer, Body, FetchReply, LogBatch, Request, Response};
@@ -10,7 +11,7 @@ pub(super) enum Fit {
     /// It is what the model says.
     Same,
     /// It keeps what is promised in another way than Kafka does: another error code, or less told than there is.
-    Odd,
+    Odd(Oddity),
     /// It breaks what is promised.
     Differs,
 }
@@ -21,7 +22,7 @@ pub(super) fn compare(request: &Request, model: &Answer, seen: &Answer) -> Fit {
         (Err(model), Err(seen)) if alike(*model) == alike(*seen) => Fit::Same,
         // Clients take it for a success: the whole batch is in the log (KAFKA-6683).
         (Err(_), Err(Code::DUPLICATE_SEQUENCE_NUMBER)) => Fit::Differs,
-        (Err(_), Err(_)) => Fit::Odd,
+        (Err(model), Err(_)) => Fit::Odd(Oddity::Refused(*model)),
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => Fit::Differs,
         // Who the members are called is the broker's choice.
         (Ok(Response::Joined(_)), Ok(Response::Joined(_))) => Fit::Same,
@@ -40,25 +41,31 @@ fn fetched(request: &Request, model: &FetchReply, seen: &FetchReply) -> Fit {
     };
     let too_far = seen.high_watermark > model.high_watermark
         || (seen.last_stable >= 0 && seen.last_stable > model.last_stable);
-    let prefix = seen.batches.len() <= model.batches.len()
-        && seen.batches.iter().zip(&model.batches).all(|(seen, model)| is_same(seen, model));
+    let pairs = || seen.batches.iter().zip(&model.batches);
+    let prefix = seen.batches.len() <= model.batches.len() && pairs().all(|(a, b)| is_same(a, b));
     if too_far || !prefix || !tells_aborted(*isolation, model, seen) {
         return Fit::Differs;
     }
     // Kafka takes the high watermark before it reads (`Partition.readRecords`): while somebody writes it may be behind what it tells.
     let behind = seen.high_watermark < model.high_watermark
         || (seen.last_stable >= 0 && seen.last_stable < model.last_stable);
-    match behind || seen.batches.is_empty() != model.batches.is_empty() {
-        true => Fit::Odd,
-        false => Fit::Same,
+    if seen.batches.is_empty() != model.batches.is_empty() {
+        Fit::Odd(Oddity::Nothing)
+    } else if behind {
+        Fit::Odd(Oddity::Behind)
+    } else if pairs().any(|(a, b)| a.session != b.session) {
+        Fit::Odd(Oddity::Marker)
+    } else {
+        Fit::Same
     }
 }
 
-/// Of a marker that leaves offsets unused some brokers tell the last one, some do not.
+/// Of a marker that leaves offsets unused some brokers tell the last one, some do not; and its epoch is told to no client.
 fn is_same(seen: &LogBatch, model: &LogBatch) -> bool {
+    let producer = |batch: &LogBatch| batch.session.map(|session| session.producer);
     match (&seen.body, &model.body) {
         (Body::Marker(one), Body::Marker(other)) => {
-            (seen.base, seen.session, one) == (model.base, model.session, other)
+            (seen.base, producer(seen), one) == (model.base, producer(model), other)
         }
         _ => seen == model,
     }
@@ -136,9 +143,9 @@ mod tests {
             (reply(4, 3, 2, &[]), Fit::Same),
             (reply(4, 3, 1, &[]), Fit::Same),
             (reply(4, -1, 2, &[]), Fit::Same),
-            (reply(4, 3, 0, &[]), Fit::Odd),
-            (reply(3, 3, 2, &[]), Fit::Odd),
-            (reply(4, 2, 2, &[]), Fit::Odd),
+            (reply(4, 3, 0, &[]), Fit::Odd(Oddity::Nothing)),
+            (reply(3, 3, 2, &[]), Fit::Odd(Oddity::Behind)),
+            (reply(4, 2, 2, &[]), Fit::Odd(Oddity::Behind)),
             (reply(5, 3, 2, &[]), Fit::Differs),
             (reply(4, 4, 2, &[]), Fit::Differs),
             (reply(4, 3, 3, &[]), Fit::Differs),
@@ -165,6 +172,13 @@ mod tests {
         let mut burned = model();
         burned.batches[1].last = 2;
         assert!(!differs(burned));
+        let mut other_epoch = model();
+        other_epoch.batches[1].session = Some(Session { producer: 7, epoch: 1 });
+        let odd = fit(Isolation::ReadCommitted, model(), other_epoch);
+        assert_eq!(odd, Fit::Odd(Oddity::Marker));
+        let mut other_producer = model();
+        other_producer.batches[1].session = Some(Session { producer: 8, epoch: 0 });
+        assert!(differs(other_producer));
         let mut longer = model();
         longer.batches[0].last = 1;
         assert!(differs(longer));
@@ -184,7 +198,7 @@ mod tests {
             (1, vec![mine], Fit::Same),
             (1, vec![mine, inside], Fit::Same),
             (1, vec![mine, (8, 7)], Fit::Same),
-            (0, vec![], Fit::Odd),
+            (0, vec![], Fit::Odd(Oddity::Nothing)),
         ] {
             let model = reply(3, 3, 2, &[mine, inside]);
             let seen = reply(3, 3, batches, &told);

@@ -49,12 +49,25 @@ pub struct Explained {
 }
 
 /// An answer that breaks no promise and is not Kafka's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// The place of the request among the exchanges.
     pub request: u32,
-    /// What Kafka answers; none if it does what was asked.
-    pub kafka: Option<Code>,
+    /// What is odd about it.
+    pub how: Oddity,
+}
+
+/// What is odd about an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// It is a refusal with another code than Kafka's, which is this one.
+    Refused(Code),
+    /// It returns nothing where there is something.
+    Nothing,
+    /// The end of the log, or of what is stable in it, is lower than it is.
+    Behind,
+    /// A marker bears another epoch than Kafka's, which tells the leader which epoch comes next.
+    Marker,
 }
 
 /// An answer that no correct broker gives.

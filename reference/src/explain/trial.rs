@@ -1,7 +1,6 @@
 //! One attempt to explain a history, by one set of rules: the possible brokers, answer by answer.
 
 use crate::cells::Cell;
-use crate::code::Code;
 use crate::exchanges::Exchange;
 use crate::rules::Rules;
 
@@ -9,7 +8,7 @@ use super::seen::{Asked, Seen};
 use super::touches::Touches;
 use super::trail::{self, Possible};
 use super::world::{Instead, TooMuch, World};
-use super::{Accusation, Explained, Odd};
+use super::{Accusation, Explained};
 
 /// More possible brokers than this are not followed.
 const WORLDS_MAX: usize = 64;
@@ -82,13 +81,7 @@ impl<'s, 'h> Trial<'s, 'h> {
         let found =
             ambiguous.into_iter().flat_map(|(of, cells)| cells.iter().map(move |cell| (of, cell)));
         explained.cells = self.cells.into_iter().chain(found).collect();
-        let odd = self.possible.first().into_iter().flat_map(|one| &one.world.odd);
-        explained.odd = odd
-            .map(|(request, code)| Odd {
-                request: *request,
-                kafka: (*code != Code(0)).then_some(*code),
-            })
-            .collect();
+        explained.odd = self.possible.first().map_or_else(Vec::new, |one| one.world.odd.clone());
         explained
     }
 

@@ -7,6 +7,7 @@ use crate::ids::TxnId;
 use crate::protocol::{Answer, Request, Response};
 use crate::rules::Rules;
 
+use super::Odd;
 use super::compare::{Fit, compare};
 use super::seen::{Asked, Known};
 use super::touches::Touches;
@@ -59,8 +60,8 @@ pub(super) struct World {
     admitted: Vec<u32>,
     /// Producer ids that were given out.
     producers: Vec<i64>,
-    /// Answers that are not those of this model, and break nothing: the request, and what the model answers.
-    pub(super) odd: Vec<(u32, Code)>,
+    /// Answers that are not those of this model, and break nothing.
+    pub(super) odd: Vec<Odd>,
 }
 
 impl World {
@@ -242,7 +243,7 @@ impl World {
         self.broker.give_next(0);
         let fit = match known {
             Known::Nothing(_) => Fit::Same,
-            Known::Overtaken => Fit::Odd,
+            Known::Overtaken => return,
             Known::Answer(seen) => match compare(request, &answer, seen) {
                 Fit::Same if !had && self.is_given_twice(&answer, given) => Fit::Differs,
                 fit => fit,
@@ -250,9 +251,8 @@ impl World {
         };
         match (fit, &answer) {
             (Fit::Differs, _) => return instead.push(Instead { answer, cells }),
-            (Fit::Odd, _) if passing => return,
-            (Fit::Odd, Err(code)) => self.odd.push((number, *code)),
-            (Fit::Odd, Ok(_)) => self.odd.push((number, Code(0))),
+            (Fit::Odd(_), _) if passing => return,
+            (Fit::Odd(how), _) => self.odd.push(Odd { request: number, how }),
             (Fit::Same, _) => {}
         }
         self.learn(request, known, given, &answer);

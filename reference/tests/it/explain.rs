@@ -2,7 +2,7 @@
 
 use onceness_reference::code::Code;
 use onceness_reference::exchanges::{Exchange, Lane};
-use onceness_reference::explain::{Explained, Odd, explain};
+use onceness_reference::explain::{Explained, Odd, Oddity, explain};
 use onceness_reference::history::{HISTORY_VERSION, Header, History, Record};
 use onceness_reference::ids::{ClientId, Key, Offset, Partition, Tag, TxnId};
 use onceness_reference::plan::{Isolation, Protocol};
@@ -235,8 +235,8 @@ fn another_error_than_kafkas_is_odd_and_no_more() {
     let gap = wire.says(send(2, Some(2)), Err(Code::INVALID_RECORD));
     let explained = wire.explained();
     assert_eq!(explained.accusation, None);
-    let kafka = Some(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
-    assert_eq!(explained.odd, [Odd { request: gap, kafka }]);
+    let how = Oddity::Refused(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(explained.odd, [Odd { request: gap, how }]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use onceness_reference::code::Code;
 use onceness_reference::protocol::{Request, Response, Session};
-use onceness_reference::rules::Rules;
+use onceness_reference::rules::{Rules, Starts};
 
 use crate::talk::{Abort, Commit, P0, ReadCommitted, T, Talk, Tv1, Tv2, epochs_on};
 
@@ -106,20 +106,49 @@ fn a_zombie_may_be_waited_for() {
 }
 
 #[test]
-fn the_first_sequence_number_over_tv2_may_be_any() {
-    for (starts_at_zero, answer) in
-        [(true, Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER)), (false, Ok(0))]
-    {
-        let mut talk = Talk::by(Rules { starts_at_zero, ..Rules::default() });
+fn the_first_sequence_number_may_be_any() {
+    let refused = Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    for (starts_at_zero, tv2, plain) in [
+        (Starts::Never, Ok(0), Ok(0)),
+        (Starts::OverTv2, refused, Ok(0)),
+        (Starts::Always, refused, refused),
+    ] {
+        let rules = Rules { starts_at_zero, ..Rules::default() };
+        let mut talk = Talk::by(rules);
         let session = talk.init().unwrap();
-        assert_eq!(talk.send_in(Tv2, P0, session, 7, 1), answer);
+        assert_eq!(talk.send_in(Tv2, P0, session, 7, 1), tv2, "{starts_at_zero:?}");
+        let mut talk = Talk::by(rules);
+        let session = talk.fresh();
+        assert_eq!(talk.send(session, 7, 1), plain, "{starts_at_zero:?}");
+        let zero = talk.fresh();
+        assert!(talk.send(zero, 0, 1).is_ok(), "{starts_at_zero:?}");
+    }
+}
+
+/// Whichever epoch its marker bears, a transaction is over for those who write late, and the next one begins.
+#[test]
+fn the_epoch_of_a_marker_is_told_to_no_client() {
+    for (marks_next_epoch, marked) in [(true, 1), (false, 0)] {
+        let mut talk = Talk::by(Rules { marks_next_epoch, ..Rules::default() });
+        let session = talk.init().unwrap();
+        talk.send_in(Tv2, P0, session, 0, 1).unwrap();
+        let next = talk.end(Tv2, session, Commit).unwrap();
+        talk.finish();
+        assert_eq!(next, epochs_on(session, 1));
+        assert_eq!(talk.markers(P0), [(epochs_on(session, marked), Commit)]);
+        assert_eq!(
+            talk.send_in(Tv2, P0, session, 1, 1),
+            Err(Code::INVALID_PRODUCER_EPOCH),
+            "late, with the marker of epoch {marked}"
+        );
+        assert_eq!(talk.send_in(Tv2, P0, next, 0, 1), Ok(2));
     }
 }
 
 /// Of a producer that a marker tells of the next number is asked for in any case.
 #[test]
 fn the_first_sequence_number_after_a_marker_is_zero() {
-    let mut talk = Talk::by(Rules { starts_at_zero: false, ..Rules::default() });
+    let mut talk = Talk::by(Rules { starts_at_zero: Starts::Never, ..Rules::default() });
     let session = talk.init().unwrap();
     talk.add(session, P0).unwrap();
     let session = talk.end(Tv2, session, Commit).unwrap();

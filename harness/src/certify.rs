@@ -1,20 +1,19 @@
 //! The main job: search, shrink what was found, clean up, report.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use onceness_adapters::{Adapter, TargetError};
-use onceness_reference::text::{history_to_lines, plan_to_json};
 
 use crate::case;
 use crate::firsts::First;
 use crate::gauge::Phase;
 use crate::options::Options;
-use crate::report::{Deviated, Failure, Report};
+use crate::replay::{once_more, quoted};
+use crate::report::{Failure, Report};
 use crate::rig::Rig;
-use crate::search::{Deviant, Ended, Finding, Searched, search};
+use crate::search::{Ended, Finding, Searched, search};
 use crate::shrink::{Failing, ShrinkEnded, Shrunk, shrink};
 use crate::trial::Kind;
 
@@ -45,7 +44,7 @@ pub async fn certify(adapter: Arc<dyn Adapter>, options: &Options, rig: &Rig) ->
         report.failures.push(failure);
     }
     let deviations = std::mem::take(&mut searched.deviations);
-    report.deviations = deviated(deviations, options, rig, &mut report.troubles);
+    report.deviations = deviations.tell(options, rig, &mut report.troubles);
     if rig.stop.asked() && report.ended == Ended::Complete {
         report.ended = Ended::Interrupted;
     }
@@ -107,55 +106,6 @@ fn as_found(kind: Kind, found: First<Finding>, options: &Options) -> Failure {
     }
 }
 
-fn once_more(seed: u64, options: &Options) -> String {
-    format!("onceness certify {} --seed {seed} --cases 1", options.target)
-}
-
-/// What is told of the deviations, in the order of the first cases that showed them.
-fn deviated(
-    deviations: BTreeMap<String, First<Deviant>>,
-    options: &Options,
-    rig: &Rig,
-    troubles: &mut Vec<String>,
-) -> Vec<Deviated> {
-    let mut deviations: Vec<(String, First<Deviant>)> = deviations.into_iter().collect();
-    deviations.sort_by_key(|(_, first)| first.index);
-    let told = (1..).zip(deviations).map(|(number, (what, first))| {
-        let First { cases, index, example } = first;
-        let history = keep_deviant(number, &example, rig, troubles);
-        let look = history
-            .as_ref()
-            .map(|history| format!("onceness check {}", quoted(&history.to_string_lossy())));
-        Deviated {
-            what,
-            cases,
-            first_case: index + 1,
-            seed: example.seed,
-            evidence: example.deviation.evidence,
-            story: example.deviation.story,
-            look: look.unwrap_or_else(|| once_more(example.seed, options)),
-        }
-    });
-    told.collect()
-}
-
-/// A broker may not do it again, so what was seen is kept. Where the history is.
-fn keep_deviant(
-    number: u64,
-    deviant: &Deviant,
-    rig: &Rig,
-    troubles: &mut Vec<String>,
-) -> Option<PathBuf> {
-    let folder = rig.folder.as_ref()?;
-    let name = |file: &str| format!("deviations/{number}/{file}");
-    let history = name("history.jsonl");
-    let kept = (folder.create_folder(&format!("deviations/{number}")))
-        .and_then(|()| folder.write(&name("plan.json"), &plan_to_json(&deviant.plan)))
-        .and_then(|()| folder.write(&history, &history_to_lines(&deviant.history)));
-    let kept = kept.map(|()| folder.path().join(history));
-    kept.map_err(|error| troubles.push(error.to_string())).ok()
-}
-
 /// Writes a failure into the output folder, if there is one: into its own, or a new one. From then on that is what is replayed.
 /// What cannot be written is added to the troubles.
 pub fn keep(
@@ -190,14 +140,5 @@ fn case_name(kind: Kind) -> String {
     match kind.weakness {
         Some(weakness) => format!("{}-{weakness}", kind.property),
         None => kind.property.to_owned(),
-    }
-}
-
-/// As a shell wants to have it.
-pub(crate) fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
-    match !path.is_empty() && path.chars().all(plain) {
-        true => path.to_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
     }
 }

@@ -35,11 +35,12 @@
 //! ```
 //!
 //! In reading order: [`target`] (what is tested), [`config`] (`onceness.toml`), [`options`] (how), [`accept`] (what is
-//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), [`firsts`] (what the first
-//! of them show), `missing` (where they have not been), [`trial`] (one of them), [`mod@shrink`] (smaller ones), [`tally`] (counts), [`coverage`] (of what), [`mod@certify`] (all of it), [`case`] and
-//! [`folder`] (what is kept), [`report`] (what is shown), [`exit`] (what it comes to). Beside it: [`mod@sweep`] (one plan,
-//! struck everywhere), [`faults`] (what `onceness proxy` does to requests), [`price`] (what the guarantees cost),
-//! [`mod@selftest`] (what the suite finds of its own zoo).
+//! excused), [`rig`] (what surrounds a run), [`mod@search`] (random cases), [`firsts`] (what the first of them show),
+//! `missing` (where they have not been), [`trial`] (one of them), [`mod@shrink`] (smaller ones), [`tally`] (counts),
+//! [`coverage`] (of what), [`deviations`] (what is odd), [`mod@certify`] (all of it), [`case`] and [`folder`] (what is
+//! kept), `replay` (how to see it again), [`report`] (what is shown), [`exit`] (what it comes to). Beside it:
+//! [`mod@sweep`] (one plan, struck everywhere), [`faults`] (what `onceness proxy` does to requests), [`price`] (what the
+//! guarantees cost), [`mod@selftest`] (what the suite finds of its own zoo).
 
 pub mod accept;
 mod brokers;
@@ -47,6 +48,7 @@ pub mod case;
 pub mod certify;
 pub mod config;
 pub mod coverage;
+pub mod deviations;
 pub mod exit;
 pub mod faults;
 pub mod firsts;
@@ -56,6 +58,7 @@ mod missing;
 pub mod nearest;
 pub mod options;
 pub mod price;
+mod replay;
 pub mod report;
 pub mod rig;
 pub mod search;

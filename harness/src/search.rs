@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use onceness_adapters::{Adapter, TargetError};
-use onceness_properties::{Claim, Deviation, Judgement, Violation};
+use onceness_properties::{Claim, Judgement, Violation};
 use onceness_reference::features::Features;
 use onceness_reference::generate;
 use onceness_reference::history::{Event, History};
@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::coverage::Coverage;
+use crate::deviations::{Deviant, Deviations};
 use crate::firsts::{self, First};
 use crate::folder::Slot;
 use crate::gauge::Gauge;
@@ -30,13 +31,10 @@ use crate::options::Options;
 use crate::rig::Rig;
 use crate::seeds::case_seed;
 use crate::tally::Tally;
-use crate::trial::{Kind, Trial, deviations, try_plan, violations};
+use crate::trial::{Kind, Trial, try_plan, violations};
 
 /// Cases that run when a stop is asked for may go on for so long.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// More kinds of deviations than this say nothing new of a broker: the first by their words are kept.
-const DEVIATIONS_MAX: usize = 32;
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -53,8 +51,8 @@ pub struct Searched {
     pub faults: BTreeMap<Fault, u64>,
     /// The failures, by kind.
     pub found: BTreeMap<Kind, First<Finding>>,
-    /// What breaks no promise and is not as it should be, by what it is.
-    pub deviations: BTreeMap<String, First<Deviant>>,
+    /// What breaks no promise and is not as it should be.
+    pub deviations: Deviations,
     /// Which of what is accepted was met ([`crate::accept::Accepts::find`]), and in how many cases.
     pub accepted: BTreeMap<usize, u64>,
     /// How many cases the target did not answer in.
@@ -82,19 +80,6 @@ pub struct Finding {
     pub violation: Violation,
     /// The claims that it breaks.
     pub claims: Vec<Claim>,
-}
-
-/// A case with a deviation.
-#[derive(Clone, Debug)]
-pub struct Deviant {
-    /// Its own seed.
-    pub seed: u64,
-    /// Its plan.
-    pub plan: Plan,
-    /// What was seen.
-    pub history: History,
-    /// What is not as it should be.
-    pub deviation: Deviation,
 }
 
 /// A case in which the rig itself broke.
@@ -309,15 +294,13 @@ impl Searched {
                         claims,
                     });
                 }
-                for (what, deviation) in deviations(&judgements, &shared.options.claims) {
-                    firsts::add(&mut self.deviations, what.to_owned(), index, || Deviant {
-                        seed,
-                        plan: plan.clone(),
-                        history: history.clone(),
-                        deviation: deviation.clone(),
-                    });
-                }
-                self.forget_deviations();
+                let claims = &shared.options.claims;
+                self.deviations.add(&judgements, claims, index, |deviation| Deviant {
+                    seed,
+                    plan: plan.clone(),
+                    history: history.clone(),
+                    deviation,
+                });
                 let covered =
                     shared.missing.as_ref().is_some_and(|missing| missing.take(&judgements));
                 if covered || failed && shared.options.fail_fast {
@@ -361,15 +344,7 @@ impl Searched {
             *self.accepted.entry(accept).or_default() += cases;
         }
         firsts::merge(&mut self.found, other.found);
-        firsts::merge(&mut self.deviations, other.deviations);
-        self.forget_deviations();
-    }
-
-    /// Those that are among the first of all workers are among the first of each.
-    fn forget_deviations(&mut self) {
-        while self.deviations.len() > DEVIATIONS_MAX {
-            self.deviations.pop_last();
-        }
+        self.deviations.merge(other.deviations);
     }
 }
 

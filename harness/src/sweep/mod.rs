@@ -16,9 +16,10 @@ use onceness_reference::plan::Plan;
 use onceness_reference::text::plan_to_json;
 use serde::Serialize;
 
-use crate::certify::{clean, keep, quoted};
+use crate::certify::{clean, keep};
 use crate::firsts::First;
 use crate::options::Options;
+use crate::replay::quoted;
 use crate::report::Failure;
 use crate::report::sweep::SweepReport;
 use crate::rig::Rig;

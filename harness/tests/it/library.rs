@@ -161,7 +161,7 @@ async fn what_is_not_as_it_should_be_is_told_and_kept_and_fails_nothing() {
     let told: Vec<&str> = report.deviations.iter().map(|one| one.what.as_str()).collect();
     for kind in [
         "Produce refused with INVALID_RECORD (87) where Kafka refuses with OUT_OF_ORDER_SEQUENCE_NUMBER (45)",
-        "LOG-13, a SHOULD, is not kept: A number of acks other than -1, 0 and 1 is refused.",
+        "LOG-13, a SHOULD, is not kept: A number of acks other than -1, 0 and 1 is refused",
     ] {
         assert!(told.contains(&kind), "{told:#?}");
     }

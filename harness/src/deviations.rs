@@ -1,6 +1,6 @@
-//! What breaks no promise and is not as it should be: each kind with its first case, which is kept to be looked at.
+//! What is not as it should be: each kind with its first case, which is kept to be looked at.
 //!
-//! Nothing is shrunk here, for nothing fails; and a broker may not do it again, so what was seen is written down.
+//! Nothing is shrunk here, for mostly nothing fails; and a broker may not do it again, so what was seen is written down.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -91,8 +91,9 @@ impl Deviations {
                 }
                 None => once_more(example.seed, options),
             };
-            let (seed, Deviation { evidence, story, .. }) = (example.seed, example.deviation);
-            Deviated { what, cases, first_case: index + 1, seed, evidence, story, look }
+            let seed = example.seed;
+            let Deviation { breaks, evidence, story, .. } = example.deviation;
+            Deviated { what, breaks, cases, first_case: index + 1, seed, evidence, story, look }
         });
         told.collect()
     }

@@ -5,7 +5,7 @@
 //! DIR/price.json                      what guarantees cost, by the last `price`
 //! DIR/target.log                      what a broker that we started says of itself, in the last run
 //! DIR/cases/<n>-<property>/           one failure: plan.json, original.json, history.jsonl, report.txt, case.json
-//! DIR/deviations/<n>/                 what broke no promise and is not as it should be, in the last run: plan.json, history.jsonl
+//! DIR/deviations/<n>/                 a kind of what is not as it should be, in the last run: plan.json, history.jsonl
 //! DIR/running/<worker>.json           the plan that a worker is running right now (real brokers only)
 //! DIR/sweep/<n>-<row>-<mishap>.json   the plans of violated cells, DIR/sweep.json, of the last sweep
 //! ```

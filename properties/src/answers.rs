@@ -96,12 +96,25 @@ fn accuse(history: &History, accusation: &Accusation, findings: &mut Findings) {
                 clause.id,
                 clause.statement.trim_end_matches('.')
             );
-            findings.deviate(claim(request), what, || proof("should be"));
+            findings.deviate(claim(request), what, false, || proof("should be"));
         }
         None => {
             findings.broken_in(claim(request), &accusation.cells);
             findings.accuse(claim(request), None, || proof("a correct broker answers"));
+            let what = wrong(request, answer(history, accusation.request), &accusation.instead);
+            let breaks = true;
+            findings.deviate(claim(request), what, breaks, || proof("a correct broker answers"));
         }
+    }
+}
+
+/// The kind of answer that no correct broker gives.
+fn wrong(request: &Request, seen: Option<&Answer>, instead: &[Answer]) -> String {
+    let name = request.name();
+    match (seen, instead) {
+        (Some(Err(code)), _) => format!("{name} refused with {code}"),
+        (_, [Err(code)]) => format!("{name} done where a correct broker refuses with {code}"),
+        _ => format!("{name} answered with what is not so"),
     }
 }
 
@@ -137,7 +150,7 @@ fn deviate(history: &History, odd: &Odd, findings: &mut Findings) {
             (format!("{name} of a marker with another epoch than Kafka's"), String::new())
         }
     };
-    findings.deviate(claim(request), what, || {
+    findings.deviate(claim(request), what, false, || {
         let story = exchanged(history, odd.request, request) + &instead;
         (evidence(history, odd.request), story)
     });

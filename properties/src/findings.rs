@@ -99,17 +99,18 @@ impl Findings {
         found.violations.push(Violation { evidence, story, weakness });
     }
 
-    /// Something is not as it should be, and breaks no promise. Only the first of a kind is kept.
+    /// Something is not as it should be. Only the first of a kind is kept.
     pub(crate) fn deviate(
         &mut self,
         claim: Claim,
         what: String,
+        breaks: bool,
         proof: impl FnOnce() -> (Vec<At>, String),
     ) {
         let deviations = &mut self.claims[claim as usize].deviations;
         if deviations.iter().all(|other| other.what != what) {
             let (evidence, story) = proof();
-            deviations.push(Deviation { what, evidence: in_order(evidence), story });
+            deviations.push(Deviation { what, breaks, evidence: in_order(evidence), story });
         }
     }
 

@@ -70,11 +70,14 @@ pub struct Violation {
     pub weakness: Option<&'static str>,
 }
 
-/// What breaks no promise and is not as it should be: another answer than Kafka's, or a clause that is a SHOULD.
+/// What is not as it should be: another answer than Kafka's, a clause that is a SHOULD, or a kind of violation where a property
+/// knows many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deviation {
     /// What deviates, in the same words wherever it is seen.
     pub what: String,
+    /// It breaks a promise, too: so says the verdict, and this says how.
+    pub breaks: bool,
     /// The events that show it, in order.
     pub evidence: Vec<EventId>,
     /// What happened, told in one sentence.

@@ -74,7 +74,9 @@ impl Judged {
             let title = format!("{kind}, accepted: {}\n", violation.story);
             text += &paint(NOTE, title);
         }
-        for (what, deviation) in deviations(&self.judgements, &options.claims) {
+        let deviations = deviations(&self.judgements, &options.claims);
+        // What breaks a promise was told above.
+        for (what, deviation) in deviations.into_iter().filter(|(_, one)| !one.breaks) {
             text += &paint(NOTE, format!("deviation: {what}\n"));
             if !whole {
                 text += &timeline::render(&self.history, &deviation.evidence, false);

@@ -63,7 +63,7 @@ pub struct Report {
     pub covered: Covered,
     /// The failures, each kind once, in the order of the first case that showed it.
     pub failures: Vec<Failure>,
-    /// What broke no promise and is not as it should be, in the order of the first case that showed it.
+    /// What is not as it should be, in the order of the first case that showed it.
     pub deviations: Vec<Deviated>,
     /// The accepted weaknesses that were met.
     pub accepted: Vec<Accepted>,
@@ -149,6 +149,8 @@ pub struct Failure {
 pub struct Deviated {
     /// What deviates.
     pub what: String,
+    /// Whether it breaks a promise, too.
+    pub breaks: bool,
     /// In how many cases.
     pub cases: u64,
     /// The first of them, counted from 1.

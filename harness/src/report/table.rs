@@ -1,9 +1,10 @@
 //! The end of a certification on a terminal: failures first, then the table, then the verdict in a sentence.
 
+use anstyle::Style;
 use onceness_reference::choices::CHOICES;
 
 use super::style::{BAD, DIM, GOOD, HEAD, NOTE, count, of, paint, thousands};
-use super::{Failure, PropertyReport, Report, Word, failure};
+use super::{Deviated, Failure, PropertyReport, Report, Word, failure};
 use crate::exit::Exit;
 use crate::search::Ended;
 
@@ -97,19 +98,23 @@ fn choices(report: &Report) -> String {
 }
 
 fn deviations(report: &Report) -> String {
-    let mut text = match report.deviations.is_empty() {
+    let (broken, odd): (Vec<&Deviated>, Vec<&Deviated>) =
+        report.deviations.iter().partition(|one| one.breaks);
+    // Where there is one kind alone its failure tells it, smaller.
+    let broken = if broken.len() > 1 { broken } else { Vec::new() };
+    told("answers that no correct broker gives, by kind", BAD, &broken)
+        + &told("breaks no promise, and is not as it should be", NOTE, &odd)
+}
+
+fn told(title: &str, style: Style, deviations: &[&Deviated]) -> String {
+    let mut text = match deviations.is_empty() {
         true => String::new(),
-        false => format!("\n{}\n", paint(NOTE, "breaks no promise, and is not as it should be")),
+        false => format!("\n{}\n", paint(style, title)),
     };
-    for one in &report.deviations {
-        let first = thousands(one.first_case);
-        text += &format!(
-            "  {}: {}, first in case {first} (seed {})\n",
-            one.what,
-            count(one.cases, "case"),
-            one.seed
-        );
-        text += &paint(DIM, format!("    {}\n    look at it:  {}\n", one.story, one.look));
+    for Deviated { what, cases, first_case, seed, story, look, .. } in deviations {
+        let (cases, first) = (count(*cases, "case"), thousands(*first_case));
+        text += &format!("  {what}: {cases}, first in case {first} (seed {seed})\n");
+        text += &paint(DIM, format!("    {story}\n    look at it:  {look}\n"));
     }
     text
 }
@@ -316,6 +321,16 @@ mod tests {
             tested: 50,
             stale: cases == 0,
         };
+        let deviated = |number: u64, what: &str, breaks| Deviated {
+            what: what.to_owned(),
+            breaks,
+            cases: number,
+            first_case: 1_000 * number,
+            seed: 9,
+            evidence: Vec::new(),
+            story: "c0 asked it: it was answered \"refused with NOPE (1)\"".to_owned(),
+            look: format!("onceness check report/deviations/{number}/history.jsonl"),
+        };
         let claim = |claim, verdict, properties| ClaimReport { claim, verdict, properties };
         let report = Report {
             target: "kafka://localhost:9092".to_owned(),
@@ -342,15 +357,11 @@ mod tests {
             ],
             covered: Covered::default(),
             failures: Vec::new(),
-            deviations: vec![Deviated {
-                what: "EndTxn refused with NOPE (1) where Kafka refuses with NO (2)".to_owned(),
-                cases: 2,
-                first_case: 1_234,
-                seed: 9,
-                evidence: Vec::new(),
-                story: "c0 asked EndTxn: it was answered \"refused with NOPE (1)\"".to_owned(),
-                look: "onceness check report/deviations/1/history.jsonl".to_owned(),
-            }],
+            deviations: vec![
+                deviated(1, "EndTxn refused with NOPE (1)", true),
+                deviated(2, "EndTxn refused with NOPE (1) where Kafka refuses with NO (2)", false),
+                deviated(3, "Produce refused with NOPE (1)", true),
+            ],
             accepted: vec![Accepted {
                 weakness: "KAFKA-1",
                 title: "something",
@@ -377,10 +388,18 @@ mod tests {
             by its answers a broker that
               raises the epoch by two when it fences a transaction (as Kafka 4.0.0): 2 cases
 
-            breaks no promise, and is not as it should be
-              EndTxn refused with NOPE (1) where Kafka refuses with NO (2): 2 cases, first in case 1,234 (seed 9)
-                c0 asked EndTxn: it was answered "refused with NOPE (1)"
+            answers that no correct broker gives, by kind
+              EndTxn refused with NOPE (1): 1 case, first in case 1,000 (seed 9)
+                c0 asked it: it was answered "refused with NOPE (1)"
                 look at it:  onceness check report/deviations/1/history.jsonl
+              Produce refused with NOPE (1): 3 cases, first in case 3,000 (seed 9)
+                c0 asked it: it was answered "refused with NOPE (1)"
+                look at it:  onceness check report/deviations/3/history.jsonl
+
+            breaks no promise, and is not as it should be
+              EndTxn refused with NOPE (1) where Kafka refuses with NO (2): 2 cases, first in case 2,000 (seed 9)
+                c0 asked it: it was answered "refused with NOPE (1)"
+                look at it:  onceness check report/deviations/2/history.jsonl
 
             accepted known weakness KAFKA-1 in 2 cases: something
               It happens.

@@ -188,13 +188,14 @@ mod tests {
     #[test]
     fn a_fetch_tells_what_was_aborted() {
         let mine = (7, 0);
-        let (inside, behind, before) = ((8, 1), (8, 2), (9, 0));
+        let (inside, behind, before, at_last) = ((8, 1), (8, 2), (9, 0), (9, 1));
         for (batches, told, wanted) in [
             (2, vec![mine, inside], Fit::Same),
             (2, vec![mine, inside, behind], Fit::Same),
             (2, vec![mine], Fit::Differs),
             (2, vec![], Fit::Differs),
             (2, vec![mine, inside, before], Fit::Differs),
+            (2, vec![mine, inside, at_last], Fit::Differs),
             (1, vec![mine], Fit::Same),
             (1, vec![mine, inside], Fit::Same),
             (1, vec![mine, (8, 7)], Fit::Same),

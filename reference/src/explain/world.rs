@@ -362,6 +362,55 @@ fn arrange(of: &[usize], chosen: &mut Vec<usize>, into: &mut Vec<Vec<usize>>) {
 mod tests {
     use super::*;
     use crate::ids::Partition;
+    use crate::plan::Protocol;
+    use crate::protocol::Ending;
+
+    /// A broker that owes the markers of transactions in these partitions, of one id after another.
+    fn owing(txns: &[&[u32]]) -> Broker {
+        let mut broker = Broker::new(Rules::default(), 2);
+        for (id, partitions) in (0..).map(TxnId).zip(txns) {
+            let opened = broker.handle(&Request::InitProducer { txn: Some(id), expected: None });
+            let Ok(Response::Producer(session)) = opened else { panic!("{opened:?}") };
+            for partition in partitions.iter().copied().map(Partition) {
+                broker.handle(&Request::AddPartition { txn: id, session, partition }).unwrap();
+            }
+            let (ending, protocol) = (Ending::Abort, Protocol::Tv1);
+            broker.handle(&Request::EndTxn { txn: id, session, ending, protocol }).unwrap();
+        }
+        broker
+    }
+
+    /// How many orders there are for one who looks at both partitions.
+    fn orders_seen(txns: &[&[u32]]) -> Option<usize> {
+        let mut touches = Touches::default();
+        touches.reach(&[0, 1].map(|number| Place::Partition(Partition(number))));
+        Some(orders(owing(txns).owed(), &touches)?.len())
+    }
+
+    #[test]
+    fn so_many_orders_are_tried_and_no_more() {
+        assert_eq!(orders_seen(&[&[0]]), Some(2));
+        assert_eq!(orders_seen(&[&[0], &[0], &[0]]), Some(16));
+        assert_eq!(orders_seen(&[&[0, 1], &[0], &[0]]), Some(32));
+        assert_eq!(orders_seen(&[&[0], &[0], &[0], &[0]]), None);
+    }
+
+    /// What others have to write after its last marker is as good as not written.
+    #[test]
+    fn who_waits_for_its_markers_comes_after_all_of_them() {
+        let broker = owing(&[&[0], &[0]]);
+        let again = Request::InitProducer { txn: Some(TxnId(0)), expected: None };
+        // Owed are the marker and the note of the one, then those of the other.
+        let wanted = [vec![], vec![0, 1], vec![0, 3, 1], vec![2, 0, 1], vec![2, 0, 3, 1]];
+        assert_eq!(orders(broker.owed(), &Touches::of(&again)).unwrap(), wanted);
+    }
+
+    #[test]
+    fn where_there_are_too_many_orders_one_too_many_is_listed() {
+        let mut into = Vec::new();
+        arrange(&[0, 1, 2, 3, 4], &mut Vec::new(), &mut into);
+        assert_eq!(into.len(), ORDERS_MAX + 1);
+    }
 
     #[test]
     fn markers_at_one_place_come_in_any_order() {

@@ -2,6 +2,7 @@
 
 use crate::cells::Cell;
 use crate::exchanges::Exchange;
+use crate::protocol::Answer;
 use crate::rules::Rules;
 
 use super::seen::{Asked, Seen};
@@ -89,7 +90,7 @@ impl<'s, 'h> Trial<'s, 'h> {
     fn take(&mut self, place: u32, exchange: &Exchange) -> Result<Option<u32>, Stop> {
         match exchange {
             Exchange::Asked { .. } => self.pending.push(place),
-            Exchange::Answered { of, .. } => return self.answered(*of),
+            Exchange::Answered { of, answer } => return self.answered(*of, answer),
             Exchange::Unanswered { of } => self.adrift.push(*of),
             Exchange::Cut { lane } => {
                 let on_it =
@@ -104,10 +105,13 @@ impl<'s, 'h> Trial<'s, 'h> {
         Ok(None)
     }
 
-    fn answered(&mut self, of: u32) -> Result<Option<u32>, Stop> {
-        let Some(asked) = self.seen.asked(of).filter(|asked| !asked.is_open()) else {
+    fn answered(&mut self, of: u32, answer: &Answer) -> Result<Option<u32>, Stop> {
+        let Some(asked) = self.seen.asked(of) else { return Ok(None) };
+        if asked.is_open() {
+            // What was given up may never be carried out, so that nothing behind it waits for it.
+            self.adrift.extend(answer.is_err().then_some(of));
             return Ok(None);
-        };
+        }
         (self.ways, self.instead) = (0, Vec::new());
         let others = self.rivals(of);
         let mut next = Vec::new();

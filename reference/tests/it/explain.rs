@@ -564,14 +564,26 @@ fn a_connection_that_was_cut_keeps_no_order_after_a_restart_either() {
 fn what_the_broker_gave_up_was_carried_out_or_not() {
     for code in [Code::REQUEST_TIMED_OUT, Code::UNKNOWN_SERVER_ERROR] {
         for there in [&[][..], &[1]] {
-            let mut wire = Wire::default();
-            let given_up = wire.ask(1, send(1, None));
-            wire.answer(given_up, Err(code));
-            let seen = wire.says(fetch(), log(there));
-            let explained = wire.explained();
-            assert_eq!((explained.accusation, explained.judged), (None, vec![seen]));
+            for connection in [0, 1] {
+                let mut wire = Wire::default();
+                let given_up = wire.ask(connection, send(1, None));
+                wire.answer(given_up, Err(code));
+                let seen = wire.says(fetch(), log(there));
+                let explained = wire.explained();
+                assert_eq!((explained.accusation, explained.judged), (None, vec![seen]));
+                assert_eq!(explained.odd, []);
+            }
         }
     }
+}
+
+#[test]
+fn who_was_refused_to_join_may_save_without() {
+    let mut wire = Wire::default();
+    wire.says(Request::Join { group: GroupId(0) }, Err(Code::REQUEST_TIMED_OUT));
+    let (group, member, positions) = (GroupId(0), None, vec![(Partition(0), 1)]);
+    wire.says(Request::Save { group, member, positions }, Ok(Response::Done));
+    assert_eq!(wire.explained().accusation, None);
 }
 
 #[test]

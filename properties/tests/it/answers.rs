@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 use onceness_properties::{Claim, Verdict, judge};
+use onceness_reference::cells::Cell;
 use onceness_reference::code::Code;
 use onceness_reference::exchanges::{Exchange, Lane};
 use onceness_reference::history::Record;
@@ -170,17 +171,60 @@ fn a_fetch_may_tell_less_than_there_is_and_be_behind_itself() {
         Ok(Response::Fetched(FetchReply { high_watermark, last_stable: -1, aborted, batches }))
     };
     let story = sent_and([
-        (fetch(), reply(1, &[])),
+        (send(batch(1)), Ok(Response::Appended(Some(1)))),
+        (fetch(), reply(2, &[])),
         (fetch(), reply(0, std::slice::from_ref(&stored))),
         (fetch(), reply(1, std::slice::from_ref(&stored))),
+        (fetch(), reply(2, std::slice::from_ref(&stored))),
     ]);
     deviates(
         &story,
         expect![[r#"
             at-least-once: Fetch that returns nothing where there is something
-              c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[], high watermark 1, last stable offset -1, aborted []"
+              c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[], high watermark 2, last stable offset -1, aborted []"
             at-least-once: Fetch whose high watermark is behind what it returns
               c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[0 r1 of 7/0], high watermark 0, last stable offset -1, aborted []"
+            at-least-once: Fetch whose end of all, or of what is stable, is too low
+              c0 asked Fetch of p0 from 0 at read_uncommitted: it was answered "[0 r1 of 7/0], high watermark 1, last stable offset -1, aborted []"
         "#]],
     );
+}
+
+/// Its failures show the first of them alone.
+#[test]
+fn each_kind_of_wrong_answer_is_told() {
+    let wrong = |request: Request, answer: Answer| {
+        let judgements = judge(&sent_and([(request, answer)]).history);
+        let answers = judgements.into_iter().filter(|one| one.property.name == "answers");
+        let deviations = answers.flat_map(|one| one.deviations).filter(|one| one.breaks);
+        deviations.map(|one| one.what).collect::<Vec<_>>()
+    };
+    let refused = wrong(send(batch(1)), Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    assert_eq!(refused, ["Produce refused with OUT_OF_ORDER_SEQUENCE_NUMBER (45)"]);
+    let done = wrong(send(batch(3)), Ok(Response::Appended(Some(1))));
+    let instead = "OUT_OF_ORDER_SEQUENCE_NUMBER (45)";
+    assert_eq!(done, [format!("Produce done where a correct broker refuses with {instead}")]);
+    let elsewhere = wrong(send(batch(1)), Ok(Response::Appended(Some(7))));
+    assert_eq!(elsewhere, ["Produce answered with what is not so"]);
+}
+
+#[test]
+fn in_which_cells_it_holds_and_breaks_is_told() {
+    let cells = |story: Story| {
+        let judgements = judge(&story.history);
+        let one = judgements
+            .into_iter()
+            .find(|one| one.property.name == "answers" && one.claim == Claim::Idempotent);
+        let one = one.expect("it judges that claim");
+        let clauses = |cells: &[Cell]| {
+            let all = cells.iter().flat_map(|cell| cell.clauses());
+            all.copied().filter(|id| id.starts_with("DED")).collect::<Vec<_>>()
+        };
+        (clauses(&one.kept), clauses(&one.broken))
+    };
+    let (first, duplicate) = ("DED-01", ["DED-04", "DED-12"]);
+    let kept = [&[first], &duplicate[..]].concat();
+    assert_eq!(cells(resent(Ok(Response::Appended(Some(0))))), (kept, vec![]));
+    let wrong = resent(Ok(Response::Appended(Some(1))));
+    assert_eq!(cells(wrong), (vec![first], duplicate.to_vec()));
 }

@@ -4,7 +4,7 @@ use expect_test::expect;
 use onceness_properties::Claim;
 use onceness_reference::code::Code;
 use onceness_reference::history::{Call, Outcome, Reply};
-use onceness_reference::ids::Partition;
+use onceness_reference::ids::{GroupId, Partition};
 use onceness_reference::plan::{Delivery, Fate, Protocol, Saving};
 
 use crate::story::{RC, RU, Story, looping, member, producer, reader, refused};
@@ -277,6 +277,30 @@ mod consume_at_most_once {
         story.check("consume-at-most-once", C, expect!["e6 e12 e13: g0 processed r1 of p0 twice, though it saves its position before it processes"]);
     }
 
+    #[test]
+    fn twice_though_it_is_in_the_log_once() {
+        let mut story = story(reader(Saving::BeforeProcessing));
+        story.process(0, &[1]);
+        story.healed();
+        story.read(0, 1, &[(0, 1)]);
+        story.check("consume-at-most-once", C, expect!["e6 e8: g0 processed r1 of p0 twice, though it saves its position before it processes"]);
+    }
+
+    /// Not when another group processed it, nor when the group processed another record.
+    #[test]
+    fn it_is_told_when_the_group_processed_the_record_first() {
+        let mut other = crate::story::consumer(Saving::BeforeProcessing, false);
+        other.group = GroupId(1);
+        let ours = reader(Saving::BeforeProcessing);
+        let mut story = Story::of([ours, (None, Some(other)), producer(Delivery::AtLeastOnce)]);
+        story.sent(2, 0, &[1, 2], 0);
+        story.process(1, &[1]);
+        story.process(0, &[2]);
+        story.process(0, &[1]);
+        story.process(0, &[1]);
+        story.check("consume-at-most-once", C, expect!["e6 e8: g0 processed r1 of p0 twice, though it saves its position before it processes"]);
+    }
+
     /// Client 1 starts while client 0 is still at work.
     fn overlapping(member: bool) -> Story {
         let client = (None, Some(crate::story::consumer(Saving::BeforeProcessing, member)));
@@ -464,6 +488,29 @@ mod exactly_once {
         story.sent(2, 0, &[1, 2], 0);
         finish(&mut story, &[], Some(1));
         story.check("exactly-once", C, expect!["untested"]);
+    }
+
+    #[test]
+    fn what_others_make_of_an_input_does_not_count() {
+        let mut story = Story::of([looping(Protocol::Tv2), producer(Delivery::AtLeastOnce)]);
+        story.sent(1, 0, &[1, 2], 0);
+        story.begin(0);
+        story.forwarded(0, &[(11, 1)], 0);
+        story.saved_in_transaction(0, 1);
+        story.commit(0);
+        story.forwarded(1, &[(12, 1)], 1);
+        finish(&mut story, &[(0, 11), (1, 12)], Some(1));
+        story.check("exactly-once", C, expect!["holds, 1 times"]);
+    }
+
+    #[test]
+    fn an_input_below_the_position_is_put_to_the_test_without_a_transaction_too() {
+        let mut story = Story::of([looping(Protocol::Tv2), producer(Delivery::AtLeastOnce)]);
+        story.sent(1, 0, &[1, 2], 0);
+        story.forwarded(0, &[(11, 1)], 0);
+        story.saved(0, 1);
+        finish(&mut story, &[(0, 11)], Some(1));
+        story.check("exactly-once", C, expect!["holds, 1 times"]);
     }
 
     #[test]

@@ -163,6 +163,27 @@ mod no_duplicate {
     }
 
     #[test]
+    fn at_most_once_twice_though_one_request_carried_it() {
+        let mut story = Story::of([producer(Delivery::AtMostOnce)]);
+        let send = story.send(0, 0, &[1]);
+        story.answer(send, Fate::Delivered, crate::story::nothing());
+        story.healed();
+        story.read(0, 2, &[(0, 1), (1, 1)]);
+        story.check(
+            "no-duplicate",
+            Claim::AtMostOnce,
+            expect!["e0 e3: r1, sent once by c0, is in p0 at offsets 0 and 1"],
+        );
+    }
+
+    #[test]
+    fn nothing_is_counted_where_all_is_there_once() {
+        let once = |delivery| story(delivery, &[(0, 1)]);
+        assert_eq!(once(Delivery::AtMostOnce).notes("no-duplicate", Claim::AtMostOnce), []);
+        assert_eq!(once(Delivery::AtLeastOnce).notes("no-loss", Claim::AtLeastOnce), []);
+    }
+
+    #[test]
     fn losses_and_duplicates_that_are_allowed_are_counted() {
         assert_eq!(
             story(Delivery::AtMostOnce, &[]).notes("no-duplicate", Claim::AtMostOnce),
@@ -288,6 +309,42 @@ mod order {
         );
     }
 
+    /// Three records in flight, which nothing befell and which are in the log like this.
+    fn three_in_flight(log: [u32; 3]) -> Story {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        story.open(0, 0, None);
+        let sends = [1, 2, 3].map(|tag| (tag, story.send(0, 0, &[tag])));
+        let log: Vec<(i64, u32)> = (0..).zip(log).collect();
+        for (tag, send) in sends {
+            let base = log.iter().find(|(_, other)| *other == tag).map_or(-1, |(base, _)| *base);
+            story.returns(send, appended(base));
+        }
+        story.healed();
+        story.read(0, 3, &log);
+        story
+    }
+
+    #[test]
+    fn the_last_two_of_three_in_flight_are_swapped() {
+        three_in_flight([1, 3, 2]).check(
+            "order",
+            Claim::AtLeastOnce,
+            expect!["e3 e4 e9: c0 sent r2 before r3, but in p0 they are at offsets 2 and 1"],
+        );
+    }
+
+    /// What came too late itself does not lower the bar for what comes behind it.
+    #[test]
+    fn the_last_of_three_in_flight_comes_first() {
+        three_in_flight([3, 1, 2]).check(
+            "order",
+            Claim::AtLeastOnce,
+            expect![[r#"
+                e2 e4 e9: c0 sent r1 before r3, but in p0 they are at offsets 1 and 0
+                e3 e4 e9: c0 sent r2 before r3, but in p0 they are at offsets 2 and 0"#]],
+        );
+    }
+
     #[test]
     fn swapped_within_a_batch() {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
@@ -406,6 +463,16 @@ mod stable_offsets {
         story.healed();
         story.read(0, 1, &[(0, 1)]);
         story.check("stable-offsets", Claim::Idempotent, expect!["holds, 1 times"]);
+    }
+
+    #[test]
+    fn untested_if_it_is_told_once() {
+        let mut story = Story::of([producer(Delivery::Idempotent)]);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, Outcome::Unknown);
+        story.healed();
+        story.read(0, 1, &[(0, 1)]);
+        story.check("stable-offsets", Claim::Idempotent, expect!["untested"]);
     }
 
     #[test]
@@ -553,6 +620,17 @@ mod no_phantom {
         );
     }
 
+    /// That only one of them can be there is for `stable-offsets` to tell.
+    #[test]
+    fn sent_where_others_read_another_record() {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        story.sent(0, 0, &[1, 2], 0);
+        story.polled(0, 0, 1, &[(0, 2)]);
+        story.healed();
+        story.read(0, 2, &[(0, 1), (1, 2)]);
+        story.check("no-phantom", Claim::AtLeastOnce, expect!["holds, 2 times"]);
+    }
+
     #[test]
     fn corrupt_where_others_read_a_record() {
         let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
@@ -579,6 +657,16 @@ mod no_phantom {
             Claim::AtLeastOnce,
             expect!["e0 e1 e3: r1 of c0 was refused, but is read in p0 at offset 0"],
         );
+    }
+
+    #[test]
+    fn refused_and_not_there() {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, Outcome::Refused(Code::CORRUPT_MESSAGE));
+        story.healed();
+        story.read(0, 0, &[]);
+        story.check("no-phantom", Claim::AtLeastOnce, expect!["holds, 1 times"]);
     }
 
     #[test]
@@ -640,6 +728,17 @@ mod upserts {
         story(Delivery::AtLeastOnce, &[(0, 1), (1, 2), (2, 1)]).check("upserts", Claim::AtLeastOnce, expect!["e0 e1 e2 e3 e5: k0 in p0 ends with r1 at offset 2, though r2 of c0 was sent later and accepted"]);
     }
 
+    #[test]
+    fn a_value_that_was_refused_last() {
+        let mut story = Story::of([producer(Delivery::AtLeastOnce)]);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, Outcome::Refused(Code::CORRUPT_MESSAGE));
+        story.sent(0, 0, &[2], 0);
+        story.healed();
+        story.read(0, 2, &[(0, 2), (1, 1)]);
+        story.check("upserts", Claim::AtLeastOnce, expect!["e0 e1 e2 e3 e5: k0 in p0 ends with r1 at offset 1, though r2 of c0 was sent later and accepted"]);
+    }
+
     /// A group processed 1 and 2, then 1 again after a crash, and went on or not; its application has these in the end.
     fn replayed(processed: &[u32], has: &[u32]) -> Story {
         let mut story =
@@ -674,6 +773,22 @@ mod upserts {
                 "e11 e16: g0 processed r2 of k0 in p0 last, but its application has r1 of that key"
             ],
         );
+    }
+
+    /// Which of them wrote to it last nobody can tell.
+    #[test]
+    fn an_application_of_instances_that_overlap_may_have_any_value() {
+        let instance = || reader(Saving::AfterProcessing);
+        let mut story = Story::of([instance(), instance(), producer(Delivery::AtLeastOnce)]);
+        story.sent(2, 0, &[1, 2], 0);
+        story.open(0, 0, None);
+        story.open(1, 0, None);
+        story.process(0, &[1, 2]);
+        story.process(1, &[1]);
+        story.healed();
+        story.read(0, 2, &[(0, 1), (1, 2)]);
+        story.view(&[2]);
+        story.accuses_none();
     }
 
     #[test]

@@ -206,6 +206,22 @@ impl Story {
         })
     }
 
+    /// The final read of partition 0 at read_committed, where something holds back the last stable offset.
+    pub(crate) fn read_held_back(
+        &mut self,
+        stable: Offset,
+        end: Offset,
+        records: &[(Offset, u32)],
+    ) -> EventId {
+        self.event(Event::Read {
+            partition: Partition(0),
+            isolation: RC,
+            high_watermark: end,
+            last_stable: Some(stable),
+            records: seen(records),
+        })
+    }
+
     /// The final reads of a partition, the same at both levels.
     pub(crate) fn read(
         &mut self,

@@ -132,6 +132,17 @@ mod isolation {
         "#]]);
     }
 
+    /// It belongs to no transaction, but it is no plain record either: nothing is claimed of it.
+    #[test]
+    fn what_a_transactional_producer_sends_outside_of_its_transactions_may_be_hidden() {
+        let mut story = one(Protocol::Tv2);
+        story.sent(0, 0, &[1], 0);
+        story.healed();
+        story.read_at(RU, 0, 1, &[(0, 1)]);
+        story.read_at(RC, 0, 1, &[]);
+        story.accuses_none();
+    }
+
     #[test]
     fn shown_once_and_then_no_more() {
         let mut story = Story::of([
@@ -148,6 +159,33 @@ mod isolation {
         story.read_at(RC, 0, 2, &[]);
         let _ = send;
         story.check("isolation", T, expect!["e2 e7 e10: r1 in p0 at offset 0 was shown to c1 at read_committed, and in the end it is not"]);
+    }
+
+    /// That something holds it back is for `progress` to tell.
+    #[test]
+    fn what_is_at_the_last_stable_offset_need_not_be_shown() {
+        let mut story = one(Protocol::Tv2);
+        story.sent(1, 0, &[1], 0);
+        story.healed();
+        story.read_at(RU, 0, 1, &[(0, 1)]);
+        story.read_held_back(0, 1, &[]);
+        story.check("isolation", T, expect!["untested"]);
+    }
+
+    #[test]
+    fn what_was_shown_once_may_be_held_back() {
+        let mut story = Story::of([
+            producer(transactional(Protocol::Tv2)),
+            crate::story::reader(Saving::AfterProcessing),
+        ]);
+        story.begin(0);
+        story.sent(0, 0, &[1], 0);
+        story.commit(0);
+        story.polled(1, 0, 1, &[(0, 1)]);
+        story.healed();
+        story.read_at(RU, 0, 2, &[(0, 1)]);
+        story.read_held_back(0, 2, &[]);
+        story.check("isolation", T, expect!["holds, 1 times"]);
     }
 
     #[test]
@@ -258,6 +296,23 @@ mod atomicity {
         story.check("atomicity", T, expect!["e0 e2 e3 e4 e5 e8: a transaction of c0 was committed, but its r1 in p0 is not shown to read_committed"]);
     }
 
+    /// That something holds it back is for `progress` to tell.
+    #[test]
+    fn what_is_at_the_last_stable_offset_need_not_be_shown() {
+        for second in [appended(1), Outcome::Unknown] {
+            let mut story = one(Protocol::Tv2);
+            story.begin(0);
+            story.sent(0, 0, &[1], 0);
+            let send = story.send(0, 0, &[2]);
+            story.returns(send, second);
+            story.commit(0);
+            story.healed();
+            story.read_at(RU, 0, 3, &[(0, 1), (1, 2)]);
+            story.read_held_back(1, 3, &[(0, 1)]);
+            story.check("atomicity", T, expect!["holds, 1 times"]);
+        }
+    }
+
     /// Input 1 is forwarded as 2 and the position 1 saved; the commit stays in doubt.
     fn looped(output: &[(i64, u32)], position: Option<i64>) -> Story {
         let mut story = Story::of([looping(Protocol::Tv2), producer(Delivery::AtLeastOnce)]);
@@ -353,6 +408,24 @@ mod fencing {
         story.check("fencing", T, expect!["untested"]);
     }
 
+    /// Then only the time tells which of them is the newer one.
+    #[test]
+    fn an_instance_with_another_producer_id_supersedes_what_was_open_before_it_was_asked_for() {
+        let delivery = transactional(Protocol::Tv2);
+        let mut story = Story::of([producer(delivery), producer(delivery)]);
+        for (client, session) in [(0, (7, 3)), (1, (9, 0))] {
+            let (session, positions) = (Some(session), Vec::new());
+            story.does(client, Call::Open, Outcome::Done(Reply::Opened { session, positions }));
+        }
+        story.begin(0);
+        story.sent(0, 0, &[1], 0);
+        story.check(
+            "fencing",
+            T,
+            expect!["e2 e3 e6 e7: c0 was superseded by c1, but its send to p0 was acknowledged"],
+        );
+    }
+
     #[test]
     fn a_send_is_shown() {
         let mut story = fenced();
@@ -381,6 +454,37 @@ mod fencing {
             "fencing",
             T,
             expect!["e2 e6 e7 e8 e9: c0 was superseded by c1, but its commit was done"],
+        );
+    }
+
+    #[test]
+    fn an_abort_is_done() {
+        let mut story = fenced_with_a_record();
+        story.abort(0);
+        story.check(
+            "fencing",
+            T,
+            expect!["e2 e6 e7 e8 e9: c0 was superseded by c1, but its abort was done"],
+        );
+    }
+
+    /// It need not ask anyone, but it did, and was not refused.
+    #[test]
+    fn an_abort_is_done_when_a_client_closes() {
+        let delivery = transactional(Protocol::Tv2);
+        let mut story = Story::of([producer(delivery), producer(delivery)]);
+        story.open(0, 0, None);
+        story.open(1, 1, None);
+        story.begin(0);
+        let send = story.send(0, 0, &[1]);
+        story.returns(send, refused(Code::INVALID_PRODUCER_EPOCH));
+        let close = story.call(0, Call::Close);
+        story.answer(close, Fate::Delivered, nothing());
+        story.returns(close, nothing());
+        story.check(
+            "fencing",
+            T,
+            expect!["e2 e3 e4 e8 e9: c0 was superseded by c1, but its abort was done"],
         );
     }
 
@@ -662,6 +766,12 @@ mod resend {
     fn a_resent_commit() {
         commit_twice(|_| {}, nothing()).check("resend", T, expect!["holds, 1 times"]);
         commit_twice(|_| {}, refused(Code::INVALID_TXN_STATE)).check("resend", T, expect!["e2 e6 e7 e8: the commit of c0 was done, but refused with INVALID_TXN_STATE (48) when it was resent"]);
+    }
+
+    #[test]
+    fn a_resent_commit_may_be_put_off() {
+        let again = refused(Code::CONCURRENT_TRANSACTIONS);
+        commit_twice(|_| {}, again).check("resend", T, expect!["untested"]);
     }
 
     #[test]

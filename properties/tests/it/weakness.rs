@@ -90,6 +90,48 @@ fn a_late_save_moves_the_position_of_the_next_transaction() {
     "#]]);
 }
 
+/// What the group is told was never saved, and another transaction came after the one that the late save got into.
+#[test]
+fn a_late_save_explains_no_other_position_than_its_own() {
+    let mut story = Story::of([looping(Protocol::Tv1)]);
+    story.open(0, 0, None);
+    story.begin(0);
+    let save = story.saved_in_transaction(0, 3);
+    story.commit(0);
+    for position in [5, 7] {
+        story.begin(0);
+        story.saved_in_transaction(0, position);
+        if position == 5 {
+            story.answer(save, HELD, nothing());
+        }
+        story.commit(0);
+    }
+    story.committed(Some(1));
+    story.check_all(expect![[r#"
+        position/exactly-once: e17 e18 e19 e20 e21: g0 was told that its position in p0 is 1, where it had to be 7
+    "#]]);
+}
+
+#[test]
+fn a_late_save_explains_nothing_that_was_told_before_it() {
+    let mut story = Story::of([looping(Protocol::Tv1)]);
+    story.open(0, 0, None);
+    story.begin(0);
+    let save = story.saved_in_transaction(0, 3);
+    story.commit(0);
+    story.begin(0);
+    story.saved_in_transaction(0, 5);
+    story.commit(0);
+    let positions = vec![(Partition(0), Some(3))];
+    story.does(0, Call::Rewind, Outcome::Done(Reply::Positions(positions)));
+    story.begin(0);
+    story.answer(save, HELD, nothing());
+    story.commit(0);
+    story.check_all(expect![[r#"
+        position/exactly-once: e4 e5 e6 e7 e10 e11 e12 e13 e15: g0 was told that its position in p0 is 3 (an earlier save), where it had to be 5
+    "#]]);
+}
+
 #[test]
 fn a_late_end_finds_its_client_dead() {
     let mut story = Story::of([producer(transactional(Protocol::Tv1))]);

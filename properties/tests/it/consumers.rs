@@ -259,6 +259,15 @@ mod consume_at_most_once {
     }
 
     #[test]
+    fn what_was_not_processed_is_not_put_to_the_test() {
+        let mut story =
+            Story::of([reader(Saving::BeforeProcessing), producer(Delivery::AtLeastOnce)]);
+        story.sent(1, 0, &[1, 2], 0);
+        story.process(0, &[1]);
+        story.check("consume-at-most-once", C, expect!["holds, 1 times"]);
+    }
+
+    #[test]
     fn twice() {
         let mut story = story(reader(Saving::BeforeProcessing));
         story.crash(0);

@@ -181,6 +181,9 @@ mod no_duplicate {
         let once = |delivery| story(delivery, &[(0, 1)]);
         assert_eq!(once(Delivery::AtMostOnce).notes("no-duplicate", Claim::AtMostOnce), []);
         assert_eq!(once(Delivery::AtLeastOnce).notes("no-loss", Claim::AtLeastOnce), []);
+        // What others lose is told as a loss.
+        let lost = story(Delivery::Idempotent, &[]);
+        assert_eq!(lost.notes("no-duplicate", Claim::AtMostOnce), []);
     }
 
     #[test]

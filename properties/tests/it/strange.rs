@@ -1,11 +1,24 @@
 //! Histories that no rig of ours would write: judged without panic.
 
-use onceness_properties::judge;
+use onceness_properties::{Facts, judge};
 use onceness_reference::history::{Call, Event, Outcome, Reply};
 use onceness_reference::ids::{ClientId, EventId, StepId, Tag};
 use onceness_reference::plan::{Delivery, Saving};
 
 use crate::story::{HELD, RC, RU, Story, appended, nothing, opened, producer, reader};
+
+#[test]
+fn a_property_alone_says_what_it_says_among_all() {
+    let mut story = Story::of([producer(Delivery::Idempotent)]);
+    story.sent(0, 0, &[1, 2], 0);
+    story.healed();
+    story.read(0, 2, &[(0, 2)]);
+    let facts = Facts::of(&story.history);
+    for judgement in judge(&story.history) {
+        let alone = judgement.property.find(&facts).verdict(judgement.claim);
+        assert_eq!(alone, judgement.verdict, "{}", judgement.property.name);
+    }
+}
 
 #[test]
 fn nothing_at_all() {

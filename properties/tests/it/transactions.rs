@@ -348,6 +348,15 @@ mod atomicity {
     }
 
     #[test]
+    fn untested_if_nobody_reads_what_was_committed() {
+        let mut story = one(Protocol::Tv2);
+        story.begin(0);
+        story.sent(0, 0, &[1], 0);
+        story.commit(0);
+        story.check("atomicity", T, expect!["untested"]);
+    }
+
+    #[test]
     fn untested_without_commits() {
         let mut story = one(Protocol::Tv2);
         story.begin(0);

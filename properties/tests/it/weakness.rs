@@ -450,6 +450,41 @@ fn no_other_loss_is_explained_by_a_first_batch_that_was_passed_over() {
     "#]]);
 }
 
+/// Its first batch was put off, too, but appended in the end: the broker knew the producer.
+#[test]
+fn the_batch_behind_one_that_was_put_off_and_appended_is_not_the_first() {
+    let mut story = Story::of([producer(Delivery::Idempotent)]);
+    let first = story.send(0, 0, &[7]);
+    story.answer(first, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+    story.returns(first, appended(0));
+    let lost = story.send(0, 0, &[1]);
+    let next = story.send(0, 0, &[2]);
+    story.answer(lost, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+    story.returns(next, appended(1));
+    story.returns(lost, Outcome::Done(Reply::Appended { base: None }));
+    story.healed();
+    story.read(0, 2, &[(0, 7), (1, 2)]);
+    story.check_all(expect![[r#"
+        no-loss/idempotent: e3 e7 e9: r1 of c0 was acknowledged in p0, but no read of p0 shows it
+    "#]]);
+}
+
+/// Then it was appended, whatever the client made of other answers.
+#[test]
+fn a_first_batch_that_was_acknowledged_with_an_offset_was_not_passed_over() {
+    let mut story = Story::of([producer(Delivery::Idempotent)]);
+    let first = story.send(0, 0, &[1]);
+    let second = story.send(0, 0, &[2]);
+    story.answer(first, Fate::Busy, refused(Code::NOT_ENOUGH_REPLICAS));
+    story.returns(second, appended(1));
+    story.returns(first, appended(0));
+    story.healed();
+    story.read(0, 2, &[(1, 2)]);
+    story.check_all(expect![[r#"
+        no-loss/idempotent: e0 e4 e6: r1 of c0 was acknowledged in p0 at offset 0, but no read of p0 shows it
+    "#]]);
+}
+
 #[test]
 fn a_late_end_whose_answer_went_with_the_broker_may_have_torn_the_next_transaction() {
     torn_by(Protocol::Tv1, HELD, Outcome::Unknown).check_all(expect![[r#"

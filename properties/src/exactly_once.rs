@@ -36,9 +36,8 @@ pub(crate) const PROPERTY: Property = Property {
 /// The inputs of one loop below or above its position, and the outputs made of them.
 #[derive(Clone, Copy, Default)]
 struct Account {
-    /// How often the input is below the position, and how often in the log.
+    /// How often the input is below the position.
     below: u32,
-    all: u32,
     /// Committed outputs, and outputs that were tried.
     outputs: u32,
     tried: u32,
@@ -111,7 +110,6 @@ fn find_in(
             let Some(place) = facts.place_of(Tag(slot.tag)) else { continue };
             let account = accounts.entry(place).or_default();
             account.below += u32::from(offset < position);
-            account.all += 1;
             account.input = Some(*input);
         }
     }

@@ -113,18 +113,20 @@ const HEAD: &str = "\
 
 Who judges the judges? Here each of them is made wrong in one place: an accusation is never made or always, a bound is off
 by one, a condition is turned round. A mutant is caught if a test fails: of histories written by hand, which a judge has to
-accuse or to leave alone. Written by commands, from [cargo-mutants](https://mutants.rs) 27.1:
+accuse or to leave alone; or, where those do not notice it, of brokers that are right in every way that is permitted, which
+a judge that became too strict accuses. Written by commands, from [cargo-mutants](https://mutants.rs) 27.1:
 
 ```
 cargo mutants -p onceness-properties -e 'properties/src/facts/**' -o target/properties
 cargo mutants -p onceness-reference --file 'reference/src/explain/*.rs' -o target/explain
-cargo ci mutants target/properties/mutants.out target/explain/mutants.out
+cargo mutants -p onceness-reference --file 'reference/src/explain/*.rs' -o target/explain \\
+    --iterate --test-package onceness -- --test it embedded::correct
+cargo ci mutants target/properties/mutants.out target/explain/mutants.out.old target/explain/mutants.out
 ```
 
-(An hour or two; `--shard 0/4 --sharding round-robin` tries every fourth.) Left out are mutants that do not compile. One that
-is missed is the same in all that can happen (such as `<` for `<=` between numbers that are never equal), or costs time and
-no verdict, or is a hole in these tests. Behind them stand the brokers of [`detection.md`](detection.md), whom such a
-judge would have to leave alone or to accuse.
+(About two hours; `--shard 0/4 --sharding round-robin` tries every fourth.) Left out are mutants that do not compile. Of those
+that are missed most are the same in all that can happen (two events never have the same number, so that `<` is `<=`
+between a call and an answer), or cost time and no verdict (equal possible brokers are kept apart, a limit is one off).
 
 ";
 

@@ -18,3 +18,4 @@ mod smaller;
 mod talk;
 mod text;
 mod versions;
+mod words;

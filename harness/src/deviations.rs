@@ -81,14 +81,10 @@ impl Deviations {
         kinds.sort_by_key(|(_, first)| first.index);
         let told = (1..).zip(kinds).map(|(number, (what, First { cases, index, example }))| {
             let kept = rig.folder.as_ref().map(|folder| keep(number, &example, folder));
-            let look = match kept {
-                Some(Ok(history)) => {
-                    format!("onceness check {}", quoted(&history.to_string_lossy()))
-                }
-                Some(Err(error)) => {
-                    troubles.push(error.to_string());
-                    once_more(example.seed, options)
-                }
+            let history =
+                kept.and_then(|kept| kept.map_err(|error| troubles.push(error.to_string())).ok());
+            let look = match history {
+                Some(path) => format!("onceness check {}", quoted(&path.to_string_lossy())),
                 None => once_more(example.seed, options),
             };
             let seed = example.seed;

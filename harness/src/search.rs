@@ -51,7 +51,7 @@ pub struct Searched {
     pub faults: BTreeMap<Fault, u64>,
     /// The failures, by kind.
     pub found: BTreeMap<Kind, First<Finding>>,
-    /// What breaks no promise and is not as it should be.
+    /// What is not as it should be, whether or not it breaks a promise.
     pub deviations: Deviations,
     /// Which of what is accepted was met ([`crate::accept::Accepts::find`]), and in how many cases.
     pub accepted: BTreeMap<usize, u64>,

@@ -102,8 +102,7 @@ fn accuse(history: &History, accusation: &Accusation, findings: &mut Findings) {
             findings.broken_in(claim(request), &accusation.cells);
             findings.accuse(claim(request), None, || proof("a correct broker answers"));
             let what = wrong(request, answer(history, accusation.request), &accusation.instead);
-            let breaks = true;
-            findings.deviate(claim(request), what, breaks, || proof("a correct broker answers"));
+            findings.deviate(claim(request), what, true, || proof("a correct broker answers"));
         }
     }
 }

@@ -104,7 +104,7 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What is allowed and was counted.
     pub notes: Vec<Note>,
-    /// What breaks no promise and is not as it should be, each kind once.
+    /// What is not as it should be, whether or not it breaks the promise, each kind once.
     pub deviations: Vec<Deviation>,
     /// The cells of the tables of states and requests in which the promise was put to the test and kept, where that is known.
     pub kept: Vec<Cell>,

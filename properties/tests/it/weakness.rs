@@ -73,13 +73,19 @@ fn not_what_happens_beside_it() {
     "#]]);
 }
 
-#[test]
-fn a_late_save_moves_the_position_of_the_next_transaction() {
+/// A loop whose first transaction saved a position, of which a copy may come late.
+fn saved_once() -> (Story, EventId) {
     let mut story = Story::of([looping(Protocol::Tv1)]);
     story.open(0, 0, None);
     story.begin(0);
     let save = story.saved_in_transaction(0, 3);
     story.commit(0);
+    (story, save)
+}
+
+#[test]
+fn a_late_save_moves_the_position_of_the_next_transaction() {
+    let (mut story, save) = saved_once();
     story.begin(0);
     story.saved_in_transaction(0, 5);
     story.answer(save, HELD, nothing());
@@ -93,11 +99,7 @@ fn a_late_save_moves_the_position_of_the_next_transaction() {
 /// What the group is told was never saved, and another transaction came after the one that the late save got into.
 #[test]
 fn a_late_save_explains_no_other_position_than_its_own() {
-    let mut story = Story::of([looping(Protocol::Tv1)]);
-    story.open(0, 0, None);
-    story.begin(0);
-    let save = story.saved_in_transaction(0, 3);
-    story.commit(0);
+    let (mut story, save) = saved_once();
     for position in [5, 7] {
         story.begin(0);
         story.saved_in_transaction(0, position);
@@ -114,11 +116,7 @@ fn a_late_save_explains_no_other_position_than_its_own() {
 
 #[test]
 fn a_late_save_explains_nothing_that_was_told_before_it() {
-    let mut story = Story::of([looping(Protocol::Tv1)]);
-    story.open(0, 0, None);
-    story.begin(0);
-    let save = story.saved_in_transaction(0, 3);
-    story.commit(0);
+    let (mut story, save) = saved_once();
     story.begin(0);
     story.saved_in_transaction(0, 5);
     story.commit(0);

@@ -294,6 +294,13 @@ impl Broker {
         owed.into_iter().for_each(|marker| self.write(marker));
     }
 
+    /// Writes all that is owed of the transaction of that id, which is complete then.
+    pub(crate) fn complete(&mut self, txn: TxnId) {
+        let owed = (0..).zip(&self.markers).filter(|(_, marker)| marker.txn == txn);
+        let owed: Vec<usize> = owed.map(|(place, _)| place).collect();
+        self.write_owed(&owed);
+    }
+
     /// How many pieces of its own work the broker has yet to do.
     pub fn work(&self) -> usize {
         self.markers.len() + self.logs.values().map(|log| log.unstored()).sum::<usize>()
@@ -411,9 +418,7 @@ impl Broker {
         if !self.rules.init_waits || refused.code != Code::CONCURRENT_TRANSACTIONS {
             return Err(refused.code);
         }
-        let owed = (0..).zip(&self.markers).filter(|(_, marker)| marker.txn == txn);
-        let owed: Vec<usize> = owed.map(|(place, _)| place).collect();
-        self.write_owed(&owed);
+        self.complete(txn);
         let opened = self.coordinator.init(&self.rules, txn, expected);
         opened.map(Response::Producer).map_err(|refused| refused.code)
     }

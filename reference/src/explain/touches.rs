@@ -1,5 +1,7 @@
 //! What a request touches: requests that touch nothing in common are answered alike in either order.
 
+use std::borrow::Cow;
+
 use crate::broker::{Marker, Place};
 use crate::ids::TxnId;
 use crate::protocol::Request;
@@ -79,6 +81,15 @@ impl Touches {
         if self.decides {
             self.places.extend(&other.places);
         }
+    }
+
+    /// The same request, where it touches these places, too: mostly there are none.
+    pub(super) fn reaching(&self, places: &[Place]) -> Cow<'_, Touches> {
+        let mut touches = Cow::Borrowed(self);
+        if !places.is_empty() {
+            touches.to_mut().reach(places);
+        }
+        touches
     }
 
     /// It comes after whatever was at these places before.

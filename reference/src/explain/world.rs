@@ -167,12 +167,11 @@ impl World {
     }
 
     fn completing(&self, txn: TxnId) -> Option<World> {
-        let owed = || (0..).zip(self.broker.owed()).filter(|(_, marker)| marker.txn == txn);
-        let waits = owed().any(|(_, marker)| matches!(marker.place, Some(Place::Partition(_))));
-        let order: Vec<usize> = owed().map(|(place, _)| place).collect();
-        (!waits && !order.is_empty()).then(|| {
+        let owed = || self.broker.owed().iter().filter(|marker| marker.txn == txn);
+        let waits = owed().any(|marker| matches!(marker.place, Some(Place::Partition(_))));
+        (!waits && owed().next().is_some()).then(|| {
             let mut complete = self.clone();
-            complete.broker.write_owed(&order);
+            complete.broker.complete(txn);
             complete
         })
     }
@@ -200,8 +199,7 @@ impl World {
             untouched.push(self.clone());
             untouched.extend(self.admit(number, asked)?);
         }
-        let mut touches = asked.touches.clone();
-        touches.reach(self.completes(asked.request));
+        let touches = asked.touches.reaching(self.completes(asked.request));
         let orders = orders(self.broker.owed(), &touches).ok_or(TooMuch)?;
         for order in &orders[1..] {
             let mut world = self.clone();
